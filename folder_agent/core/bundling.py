@@ -1,0 +1,178 @@
+"""Whether a bundle is complete, waits, or must be refused: the judgement that keeps exams from being half-sent.
+
+What completes a bundle, in this order of trust: the sidecar's own list; the declared counts; the marker file; quiet.
+Only the most trusted one that a bundle has is asked. Refusing waits until the bundle is whole or quiet, so that an
+exam that is still arriving is not torn in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from folder_agent.core import checking
+from folder_agent.core.catalogue import disposition
+from folder_agent.core.errors import Disposition, Problem, problem
+from folder_agent.core.grouping import Group, Member
+from folder_agent.core.records import Counts, FileKind, SidecarReading
+from folder_agent.core.settling import settles_at
+from folder_agent.core.status import missing_words
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRules:
+    """A drop folder's settings, as judging needs them (seconds)."""
+
+    settle_s: float = 2.0
+    quiet_s: float = 60.0
+    marker: str | None = None
+    match: tuple[str, ...] = ("studyUid", "accessNumber", "patientId")
+    deadline_s: float = 24 * 3600.0
+    fail_when_overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not yet. `look_at` is the monotonic time at which time alone may change the verdict; None: only files can."""
+
+    reasons: tuple[Problem, ...]
+    look_at: float | None
+    overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Everything is there: the exam's fields, what is counted, what is sent and what was worth a warning."""
+
+    reading: SidecarReading
+    sidecar: Member
+    counts: Counts
+    warnings: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It can never go as it is; `overdue` tells a deadline from wrong content."""
+
+    problems: tuple[Problem, ...]
+    overdue: bool = False
+
+
+Verdict = Waiting | Complete | Refused
+
+
+def judge(
+    group: Group, rules: BundleRules, now: float, age_s: float, *, changed_at: float | None = None, known: bool = False
+) -> Verdict:
+    """The verdict on a group at the monotonic time `now`, for a bundle that was opened `age_s` seconds ago.
+
+    `changed_at` is when a file of it was last seen to go away; `known` tells that its exam was delivered before, so
+    that a sidecar alone is an update.
+    """
+    verdict = _judge(group, rules, now, changed_at, known)
+    if not isinstance(verdict, Waiting) or age_s < rules.deadline_s:
+        return _look_at_deadline(verdict, now, rules.deadline_s - age_s)
+    hours = round(rules.deadline_s / 3600)
+    if rules.fail_when_overdue:
+        return Refused((problem("FA-OVERDUE", hours=hours), *verdict.reasons), overdue=True)
+    return replace(verdict, overdue=True)
+
+
+def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | None, known: bool) -> Verdict:
+    files = [member for member in group.members if member.kind is not FileKind.TEMPORARY]
+    unsettled = [member for member in files if member.finding is None]
+    if unsettled:
+        return Waiting((problem("FA-SETTLING", count=len(unsettled)),), _settles(unsettled, rules, now))
+    unopened = _problems_of(files, Disposition.WAIT)
+    if unopened:
+        return Waiting(unopened, None)
+    if not group.sidecars:
+        return Waiting((problem("FA-NO-SIDECAR"),), None)
+    quiet_at = max([m.watched.since for m in group.members] + [changed_at or now - rules.quiet_s]) + rules.quiet_s
+    sidecar = group.sidecars[0]
+    reading = sidecar.finding.sidecar if sidecar.finding else None
+    problems = _every_problem(group, reading, rules)
+    missing = _missing(group, reading, rules, quiet_at, now, known) if reading else ()
+    if not problems:
+        if missing:
+            return Waiting(missing, quiet_at if quiet_at > now else None)
+        assert reading is not None  # without a reading there is a problem
+        return Complete(reading, sidecar, count(group.files), _warnings(group, reading))
+    if now >= quiet_at or (reading is not None and not missing and _is_trusted(group, reading, rules)):
+        return Refused(problems)
+    return Waiting((*problems, problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))), quiet_at)
+
+
+def count(files: Sequence[Member]) -> Counts:
+    """The four counts as they are: distinct image instances, structured reports and series, and PDF files."""
+    facts = [member.finding.dicom for member in files if member.finding and member.finding.dicom]
+    return Counts(
+        images=len({f.sop_instance for f in facts if f.is_image}),
+        reports=len({f.sop_instance for f in facts if f.is_report}),
+        pdfs=sum(member.kind is FileKind.PDF for member in files),
+        series=len({f.series for f in facts}),
+    )
+
+
+def _settles(unsettled: Sequence[Member], rules: BundleRules, now: float) -> float:
+    return max(now, min(settles_at(member.watched, rules.settle_s) for member in unsettled))
+
+
+def _look_at_deadline(verdict: Verdict, now: float, left_s: float) -> Verdict:
+    if not isinstance(verdict, Waiting):
+        return verdict
+    at = now + left_s
+    return replace(verdict, look_at=at if verdict.look_at is None else min(at, verdict.look_at))
+
+
+def _problems_of(files: Sequence[Member], wanted: Disposition) -> tuple[Problem, ...]:
+    found = [member.finding.problem for member in files if member.finding and member.finding.problem]
+    return tuple(one for one in found if (disposition(one) is Disposition.WAIT) == (wanted is Disposition.WAIT))
+
+
+def _every_problem(group: Group, reading: SidecarReading | None, rules: BundleRules) -> tuple[Problem, ...]:
+    problems = [*_problems_of(group.members, Disposition.REFUSE)]
+    if len(group.sidecars) > 1:
+        first, second = (member.path for member in group.sidecars[:2])
+        problems.append(problem("FA-TWO-SIDECARS", first=first, second=second))
+    if reading is not None:
+        in_file = group.sidecars[0].path
+        problems += [replace(one, path=one.path or in_file) for one in reading.problems if one not in problems]
+        problems += checking.identity(group.files, reading, rules.match)
+        problems += checking.listing(group, reading)
+        problems += checking.too_many(count(group.files), reading)
+    return tuple(dict.fromkeys(problems))
+
+
+def _missing(
+    group: Group, reading: SidecarReading, rules: BundleRules, quiet_at: float, now: float, known: bool
+) -> tuple[Problem, ...]:
+    """What is still waited for, judged by the most trusted measure that this bundle has; empty when nothing is."""
+    if reading.listed is not None:
+        absent = checking.absent(group, reading)
+        return (
+            (problem("FA-WAIT-LISTED", absent[0], missing=len(absent), total=len(reading.listed), first=absent[0]),)
+            if absent
+            else ()
+        )
+    if reading.declared != Counts():
+        words = missing_words(reading.declared, count(group.files))
+        return (problem("FA-WAIT-FILES", zh=words.zh, en=words.en),) if words else ()
+    if rules.marker is not None:
+        marked = any(member.kind is FileKind.MARKER for member in group.files)
+        return () if marked else (problem("FA-WAIT-MARKER", marker=rules.marker),)
+    if not known and not any(member.kind in (FileKind.DICOM, FileKind.PDF) for member in group.files):
+        return (problem("FA-WAIT-ANY-FILE"),)
+    return () if now >= quiet_at else (problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s)),)
+
+
+def _is_trusted(group: Group, reading: SidecarReading, rules: BundleRules) -> bool:
+    """Whether something better than silence says that no more is to come. Too many is never a proof of that."""
+    if reading.listed is None and reading.declared == Counts():
+        return rules.marker is not None
+    return not checking.too_many(count(group.files), reading)
+
+
+def _warnings(group: Group, reading: SidecarReading) -> tuple[Problem, ...]:
+    foreign = [problem("FA-FILE-FOREIGN", m.path) for m in group.files if m.kind is FileKind.FOREIGN]
+    return (*reading.warnings, *foreign)

@@ -1,0 +1,516 @@
+"""Every reason that a person may meet: a stable code, what is to be done, and its words in Chinese and English.
+
+WHY.txt, `status`, the console, the Event Log and the logs all speak from this one table. The braces are filled from a
+Problem's values, private values and path; codes are for ever, words may be improved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from folder_agent.core.errors import AgentError, Disposition, Problem
+
+Language = Literal["zh", "en"]
+WAIT, RETRY, HOLD, REFUSE, FATAL = Disposition
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language's sentences: what is wrong, and what to do."""
+
+    what: str
+    todo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """An entry of the catalogue."""
+
+    disposition: Disposition
+    zh: Words
+    en: Words
+
+
+def _reason(disposition: Disposition, zh: str, zh_todo: str, en: str, en_todo: str) -> Reason:
+    return Reason(disposition, Words(zh, zh_todo), Words(en, en_todo))
+
+
+_WAIT_ZH, _WAIT_EN = "无需操作,文件到齐后自动发送。", "Nothing: it goes by itself when the files are there."
+_REDROP_ZH = "更正后,把整个文件夹放回投放目录即可重试。"
+_REDROP_EN = "Correct it, then drop the whole folder back into the drop folder: it is tried again."
+_EXPORT_ZH = "请从 PACS 重新导出该文件,再把整个文件夹放回投放目录。"
+_EXPORT_EN = "Export that file from the PACS again, then drop the whole folder back into the drop folder."
+_AUTO_ZH, _AUTO_EN = "无需操作,会自动重试。", "Nothing: it is tried again by itself."
+_ADMIN_ZH, _ADMIN_EN = "请联系管理员。", "Tell the administrator."
+
+CATALOGUE: dict[str, Reason] = {
+    # --- waiting: nothing is wrong yet -------------------------------------------------------------------------------
+    "FA-NO-SIDECAR": _reason(
+        WAIT,
+        "尚无检查信息 JSON 文件",
+        "请放入该检查的 JSON 文件。",
+        "no sidecar (JSON file) has come yet",
+        "Add the JSON file of this exam.",
+    ),
+    "FA-WAIT-FILES": _reason(WAIT, "等待 {zh}", _WAIT_ZH, "waiting for {en}", _WAIT_EN),
+    "FA-WAIT-ANY-FILE": _reason(
+        WAIT,
+        "只有 JSON 文件,等待影像或报告",
+        _WAIT_ZH,
+        "the sidecar is alone; waiting for images or a report",
+        _WAIT_EN,
+    ),
+    "FA-WAIT-LISTED": _reason(
+        WAIT,
+        "清单中有 {missing}/{total} 个文件未到,例如 {first}",
+        _WAIT_ZH,
+        "waiting for {missing} of {total} listed files, such as {first}",
+        _WAIT_EN,
+    ),
+    "FA-WAIT-MARKER": _reason(
+        WAIT,
+        "等待完成标记文件 {marker}",
+        _WAIT_ZH,
+        "waiting for the marker file {marker}",
+        _WAIT_EN,
+    ),
+    "FA-WAIT-QUIET": _reason(
+        WAIT,
+        "等待 {seconds} 秒内不再有变化",
+        _WAIT_ZH,
+        "waiting until nothing has changed for {seconds} s",
+        _WAIT_EN,
+    ),
+    "FA-SETTLING": _reason(
+        WAIT,
+        "{count} 个文件仍在写入或尚未检查",
+        _WAIT_ZH,
+        "{count} files are still being written or looked into",
+        _WAIT_EN,
+    ),
+    "FA-CHANGED": _reason(
+        WAIT,
+        "文件在发送前又有变化",
+        _WAIT_ZH,
+        "a file changed before it was sent",
+        _WAIT_EN,
+    ),
+    "FA-FILE-DENIED": _reason(
+        WAIT,
+        "无权读取该文件",
+        "请管理员给服务账户读取权限。",
+        "permission to read the file is denied",
+        "Let the service's account read it.",
+    ),
+    "FA-FILE-LOCKED": _reason(
+        WAIT,
+        "文件被其他程序占用",
+        "请等待,或关闭占用它的程序。",
+        "another program holds the file",
+        "Wait, or close the program that holds it.",
+    ),
+    "FA-FILE-IO": _reason(
+        WAIT,
+        "读取文件时出错({detail})",
+        "若长时间不恢复,请检查磁盘或共享。",
+        "the file cannot be read ({detail})",
+        "If it lasts, check the disk or share.",
+    ),
+    # --- the sidecar -------------------------------------------------------------------------------------------------
+    "FA-SIDECAR-EMPTY": _reason(REFUSE, "JSON 文件是空的", _REDROP_ZH, "the sidecar is empty", _REDROP_EN),
+    "FA-SIDECAR-LARGE": _reason(
+        REFUSE,
+        "JSON 文件过大(上限 {limit} 字节)",
+        _REDROP_ZH,
+        "the sidecar is larger than {limit} bytes",
+        _REDROP_EN,
+    ),
+    "FA-SIDECAR-ENCODING": _reason(
+        REFUSE,
+        "JSON 文件的编码无法识别(支持 UTF-8、UTF-16、GB18030)",
+        _REDROP_ZH,
+        "the sidecar's text encoding is not UTF-8, UTF-16 or GB18030",
+        _REDROP_EN,
+    ),
+    "FA-SIDECAR-JSON": _reason(
+        REFUSE,
+        "JSON 语法错误:第 {line} 行第 {column} 列",
+        _REDROP_ZH,
+        "the sidecar is not valid JSON: line {line}, column {column}",
+        _REDROP_EN,
+    ),
+    "FA-SIDECAR-DEEP": _reason(
+        REFUSE,
+        "JSON 嵌套过深(上限 {limit} 层)",
+        _REDROP_ZH,
+        "the sidecar is nested more than {limit} levels deep",
+        _REDROP_EN,
+    ),
+    "FA-SIDECAR-SHAPE": _reason(
+        REFUSE,
+        "JSON 应为一个对象 {{…}},实际为{found}",
+        _REDROP_ZH,
+        "the sidecar must be one JSON object, but is {found}",
+        _REDROP_EN,
+    ),
+    "FA-SIDECAR-DUPLICATE": _reason(
+        REFUSE,
+        "JSON 中字段 {field} 出现了两次",
+        _REDROP_ZH,
+        "the key {field} stands twice in the sidecar",
+        _REDROP_EN,
+    ),
+    "FA-FIELD-MISSING": _reason(
+        REFUSE,
+        "缺少必填字段 {field}",
+        "请补上该字段。" + _REDROP_ZH,
+        "the required field {field} is missing",
+        "Fill in the field. " + _REDROP_EN,
+    ),
+    "FA-FIELD-INVALID": _reason(
+        REFUSE,
+        "字段 {field} 的值「{value}」无效,应为 {expected}",
+        _REDROP_ZH,
+        'the field {field} has the value "{value}", but must be {expected}',
+        _REDROP_EN,
+    ),
+    "FA-FIELD-ABSENT": _reason(
+        WAIT,
+        "未提供字段 {field}(不影响发送)",
+        "医院若有该数据,请补充。",
+        "the field {field} is not given (the exam is sent all the same)",
+        "Give it where the hospital has it.",
+    ),
+    "FA-FIELD-DROPPED": _reason(
+        WAIT,
+        "字段 {field} 的值「{value}」无法识别,未发送(应为 {expected})",
+        "请更正该字段。",
+        'the field {field} was left out: "{value}" is not {expected}',
+        "Correct it at the source.",
+    ),
+    "FA-FIELD-UNKNOWN": _reason(
+        WAIT,
+        "未知字段 {field},未发送",
+        "如有需要请更正字段名。",
+        "the unknown key {field} is not sent",
+        "Correct its name if it matters.",
+    ),
+    "FA-LISTED-PATH": _reason(
+        REFUSE,
+        "files 清单中的路径「{entry}」不允许(须为本文件夹内的相对路径)",
+        _REDROP_ZH,
+        'the listed path "{entry}" is not allowed (it must stay inside the sidecar\'s folder)',
+        _REDROP_EN,
+    ),
+    "FA-LISTED-SHAPE": _reason(
+        REFUSE,
+        "files 清单的第 {index} 项格式不正确",
+        _REDROP_ZH,
+        "entry {index} of the files list is malformed",
+        _REDROP_EN,
+    ),
+    "FA-LISTED-DIFFERS": _reason(
+        REFUSE,
+        "文件与清单不符:{what} 应为 {declared},实际为 {found}",
+        _EXPORT_ZH,
+        "the file is not the one listed: {what} should be {declared}, but is {found}",
+        _EXPORT_EN,
+    ),
+    "FA-NOT-LISTED": _reason(
+        REFUSE,
+        "清单列出 {declared} 个文件,实际有 {found} 个;该文件不在清单中",
+        _REDROP_ZH,
+        "{declared} files are listed, {found} are there; this one is not on the list",
+        _REDROP_EN,
+    ),
+    "FA-TWO-SIDECARS": _reason(
+        REFUSE,
+        "同一检查有两个 JSON 文件:{first} 与 {second}",
+        "请只保留正确的一个。" + _REDROP_ZH,
+        "two sidecars describe one exam: {first} and {second}",
+        "Keep the right one. " + _REDROP_EN,
+    ),
+    # --- files and counts --------------------------------------------------------------------------------------------
+    "FA-TOO-MANY": _reason(
+        REFUSE,
+        "文件多于声明:{field} 声明 {declared},实际 {found}",
+        "请核对是否混入其他检查的文件。" + _REDROP_ZH,
+        "more files than declared: {field} says {declared}, but {found} are there",
+        "Check whether another exam's files slipped in. " + _REDROP_EN,
+    ),
+    "FA-MISMATCH": _reason(
+        REFUSE,
+        "影像不属于该检查:{field} 在 JSON 中为「{ours}」,在影像中为「{theirs}」",
+        "请核对患者与检查,移走不属于它的文件。" + _REDROP_ZH,
+        'the image is not of this exam: {field} is "{ours}" in the sidecar, "{theirs}" in the image',
+        "Check patient and exam, and take away what is not of this exam. " + _REDROP_EN,
+    ),
+    "FA-SAME-INSTANCE": _reason(
+        REFUSE,
+        "两个内容不同的文件有相同的 SOPInstanceUID:另一个是 {other}",
+        _EXPORT_ZH,
+        "two different files carry one SOPInstanceUID; the other is {other}",
+        _EXPORT_EN,
+    ),
+    "FA-FILE-EMPTY": _reason(REFUSE, "文件是空的(0 字节)", _EXPORT_ZH, "the file is empty (0 bytes)", _EXPORT_EN),
+    "FA-FILE-TRUNCATED": _reason(
+        REFUSE,
+        "文件不完整:{detail}",
+        _EXPORT_ZH,
+        "the file is cut short: {detail}",
+        _EXPORT_EN,
+    ),
+    "FA-FILE-UNREADABLE": _reason(
+        REFUSE,
+        "无法作为 DICOM 或 PDF 读取:{detail}",
+        _EXPORT_ZH,
+        "the file cannot be read as DICOM or PDF: {detail}",
+        _EXPORT_EN,
+    ),
+    "FA-FILE-LINK": _reason(
+        REFUSE,
+        "这是一个链接,不会被跟随",
+        "请放入文件本身,而不是链接或快捷方式。",
+        "this is a link, and links are never followed",
+        "Drop the file itself instead of a link to it.",
+    ),
+    "FA-FILE-FOREIGN": _reason(
+        WAIT,
+        "不是检查文件(既非 DICOM 也非 PDF),不会发送",
+        "无需操作,它会随文件夹一起移动。",
+        "not a file of an exam (neither DICOM nor PDF); it is not sent",
+        "Nothing: it is moved along.",
+    ),
+    "FA-OVERDUE": _reason(
+        REFUSE,
+        "超过 {hours} 小时仍未到齐",
+        _REDROP_ZH,
+        "still incomplete after {hours} hours",
+        _REDROP_EN,
+    ),
+    "FA-WITHDRAWN": _reason(
+        WAIT,
+        "文件在发送前被取走",
+        "如需发送,请重新放入。",
+        "its files were taken away before they were sent",
+        "Drop them again to have them sent.",
+    ),
+    # --- the gateway -------------------------------------------------------------------------------------------------
+    "FA-GW-UNREACHABLE": _reason(
+        RETRY,
+        "前置机无法连接({detail})",
+        "恢复后自动继续;若持续,请检查网络与前置机。",
+        "the gateway cannot be reached ({detail})",
+        "It goes on by itself; if it lasts, check network and gateway.",
+    ),
+    "FA-GW-TIMEOUT": _reason(
+        RETRY,
+        "前置机在 {seconds} 秒内没有响应",
+        _AUTO_ZH,
+        "the gateway did not answer within {seconds} s",
+        _AUTO_EN,
+    ),
+    "FA-GW-BROKEN": _reason(
+        RETRY,
+        "与前置机的连接中断({detail})",
+        _AUTO_ZH,
+        "the connection to the gateway broke ({detail})",
+        _AUTO_EN,
+    ),
+    "FA-GW-TLS": _reason(
+        HOLD,
+        "不信任前置机的证书({detail})",
+        "请管理员核对证书,并设置 ca_file 或 fingerprint。",
+        "the gateway's certificate is not trusted ({detail})",
+        "Check it, and set ca_file or fingerprint.",
+    ),
+    "FA-GW-HTTP": _reason(
+        RETRY,
+        "前置机返回 HTTP {status}",
+        _AUTO_ZH,
+        "the gateway answered HTTP {status}",
+        _AUTO_EN,
+    ),
+    "FA-GW-ADDRESS": _reason(
+        HOLD,
+        "前置机地址或路径不对(HTTP {status})",
+        "请管理员核对设置中的 url 与路径。",
+        "the gateway's address or path is wrong (HTTP {status})",
+        "Check url and paths in the settings.",
+    ),
+    "FA-GW-ANSWER": _reason(
+        RETRY,
+        "前置机的回答无法理解({detail})",
+        _AUTO_ZH,
+        "the gateway's answer cannot be understood ({detail})",
+        _AUTO_EN,
+    ),
+    "FA-GW-AUTH": _reason(
+        HOLD,
+        "前置机拒绝了签名(HTTP {status}:{message})",
+        "请管理员核对 app_id、token 与系统时钟;更正后自动继续。",
+        "the gateway rejects our signature (HTTP {status}: {message})",
+        "Check app_id, token and the clock; it goes on by itself afterwards.",
+    ),
+    "FA-GW-CLOCK": _reason(
+        HOLD,
+        "本机时钟与前置机相差 {seconds} 秒,签名无效",
+        "请管理员校准时钟(NTP);之后自动继续。",
+        "this machine's clock is {seconds} s off the gateway's, so that signatures fail",
+        "Set the clock (NTP); it goes on by itself afterwards.",
+    ),
+    "FA-GW-PERMISSION": _reason(
+        HOLD,
+        "前置机不允许本机构上传(代码 {code}:{message})",
+        "请管理员联系平台开通权限;之后自动继续。",
+        "the gateway does not permit us to send (code {code}: {message})",
+        "Have the platform grant it; it goes on by itself afterwards.",
+    ),
+    "FA-GW-AGAIN": _reason(
+        RETRY,
+        "前置机暂时失败(代码 {code}:{message})",
+        _AUTO_ZH,
+        "the gateway failed for the moment (code {code}: {message})",
+        _AUTO_EN,
+    ),
+    "FA-GW-REFUSED": _reason(
+        REFUSE,
+        "前置机拒绝了该检查(代码 {code}:{message})",
+        _REDROP_ZH,
+        "the gateway refused the exam (code {code}: {message})",
+        _REDROP_EN,
+    ),
+    "FA-GW-TOO-LARGE": _reason(
+        REFUSE,
+        "文件超过前置机允许的大小(HTTP 413)",
+        _ADMIN_ZH,
+        "the file is larger than the gateway takes (HTTP 413)",
+        _ADMIN_EN,
+    ),
+    "FA-GW-INSTANCE-AGAIN": _reason(
+        RETRY,
+        "前置机暂时未能保存影像(原因 {reason})",
+        _AUTO_ZH,
+        "the gateway could not store the image for the moment (reason {reason})",
+        _AUTO_EN,
+    ),
+    "FA-GW-INSTANCE": _reason(
+        REFUSE,
+        "前置机拒绝了影像(原因 {reason})",
+        _EXPORT_ZH,
+        "the gateway refused the image (reason {reason})",
+        _EXPORT_EN,
+    ),
+    "FA-EXHAUSTED": _reason(
+        REFUSE,
+        "{hours} 小时内重试 {attempts} 次均失败",
+        _REDROP_ZH,
+        "given up after {attempts} tries in {hours} hours",
+        _REDROP_EN,
+    ),
+    "FA-STOPPING": _reason(
+        RETRY,
+        "程序正在停止",
+        "下次启动后继续。",
+        "the agent is stopping",
+        "It goes on at the next start.",
+    ),
+    # --- our own side ------------------------------------------------------------------------------------------------
+    "FA-DROP-GONE": _reason(
+        RETRY,
+        "投放目录无法访问({detail})",
+        "恢复后自动继续;请检查共享与权限。",
+        "the drop folder cannot be reached ({detail})",
+        "It goes on by itself; check the share and its rights.",
+    ),
+    "FA-SHELF": _reason(
+        RETRY,
+        "无法移动到 {shelf}({detail})",
+        "请检查权限与磁盘空间;之后自动继续。",
+        "cannot move to {shelf} ({detail})",
+        "Check rights and free space; it goes on by itself afterwards.",
+    ),
+    "FA-DISK-FULL": _reason(
+        RETRY,
+        "磁盘已满({where})",
+        "请清理磁盘空间;之后自动继续。",
+        "the disk is full ({where})",
+        "Free some space; it goes on by itself afterwards.",
+    ),
+    "FA-MOVE-LOST": _reason(
+        RETRY,
+        "文件既不在投放目录也不在目标目录",
+        "请管理员查找该文件。",
+        "the file is neither in the drop folder nor on the shelf",
+        "Look for the file, and put it back.",
+    ),
+    "FA-LEDGER": _reason(
+        FATAL,
+        "账本数据库出错({detail})",
+        _ADMIN_ZH,
+        "the ledger failed ({detail})",
+        _ADMIN_EN,
+    ),
+    "FA-LEDGER-REMOTE": _reason(
+        FATAL,
+        "账本不能放在网络盘上",
+        "请把 [ledger] url 设为本机磁盘。",
+        "the ledger must not lie on a network drive",
+        "Set [ledger] url to a local disk.",
+    ),
+    "FA-LEDGER-NEWER": _reason(
+        FATAL,
+        "账本由更新版本的程序写成(版本 {found},本程序 {known})",
+        "请升级程序。",
+        "the ledger was written by a newer version ({found}, this one knows {known})",
+        "Upgrade folder-agent.",
+    ),
+    "FA-CREDENTIALS": _reason(
+        HOLD,
+        "没有可用的 token({detail})",
+        "请管理员设置 token 或 token_file。",
+        "there is no usable token ({detail})",
+        "Set token or token_file.",
+    ),
+    "FA-WATCHER": _reason(
+        WAIT,
+        "文件夹通知不可用({detail}),改为定时扫描",
+        _AUTO_ZH,
+        "folder notifications are off ({detail}); scanning instead",
+        _AUTO_EN,
+    ),
+}
+
+
+def disposition(problem: Problem) -> Disposition:
+    """What the catalogue says is to be done about the problem."""
+    return CATALOGUE[problem.code].disposition
+
+
+def failure(problem: Problem, disposition_: Disposition | None = None) -> AgentError:
+    """The exception that carries the problem, with the catalogue's disposition unless the edge knows better."""
+    return AgentError(problem, disposition_ or disposition(problem))
+
+
+def explain(problem: Problem, language: Language) -> str:
+    """What is wrong, in one sentence of that language, with the file in front. Private values appear as they are:
+    pass `problem.masked()` for anything but the note beside the patient's own files."""
+    words = getattr(CATALOGUE[problem.code], language).what
+    values: dict[str, object] = {**dict(problem.values), **dict(problem.private)}
+    text: str = words.format_map(_Lenient(values))
+    mark = ":" if language == "zh" else ": "
+    return f"{problem.path}{mark}{text}" if problem.path else text
+
+
+def what_to_do(problem: Problem, language: Language) -> str:
+    """What a person can do about it, in one sentence or two of that language."""
+    words: Words = getattr(CATALOGUE[problem.code], language)
+    return words.todo
+
+
+class _Lenient(dict[str, object]):
+    """A value that an older ledger did not keep shows as a question mark instead of failing the whole text."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"

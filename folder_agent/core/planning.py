@@ -1,0 +1,85 @@
+"""What is to be done next with a bundle, and in which order bundles go: emergencies first, then the oldest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from folder_agent.core.errors import AgentError, Disposition, Problem, problem
+from folder_agent.core.lifecycle import (
+    ON_THE_WAY_TO_A_SHELF,
+    BundleEvent,
+    BundleState,
+    Transition,
+    bundle_step,
+)
+from folder_agent.core.records import BundleRecord
+from folder_agent.core.retrying import RetryRules, delay, is_exhausted
+
+
+class Action(StrEnum):
+    """The next step of a bundle."""
+
+    GATHER = "gather"  # nothing but to look on
+    SEND = "send"  # files, then the exam information
+    SHELVE = "shelve"  # move to done/ or failed/
+    WAIT = "wait"  # until due_at
+
+
+_ACTIONS: dict[BundleState, Action] = {
+    BundleState.GATHERING: Action.GATHER,
+    BundleState.COMPLETE: Action.SEND,
+    BundleState.SENDING: Action.SEND,  # a crash interrupted it: what was accepted is known, the rest goes on
+    BundleState.WAITING: Action.SEND,
+    BundleState.HELD: Action.SEND,  # the gate decides when
+    **dict.fromkeys(ON_THE_WAY_TO_A_SHELF, Action.SHELVE),
+}
+
+
+def next_action(bundle: BundleRecord, now: float) -> Action:
+    """What is to be done with an open bundle at the epoch time `now`."""
+    if not bundle.is_open:
+        return Action.GATHER
+    if bundle.due_at is not None and now < bundle.due_at:
+        return Action.WAIT
+    return _ACTIONS[bundle.state]
+
+
+def in_order(bundles: Iterable[BundleRecord]) -> list[BundleRecord]:
+    """Emergency exams first, then by age."""
+    return sorted(bundles, key=lambda b: (not b.emergency, b.created_at, b.id))
+
+
+def after_error(
+    bundle: BundleRecord, error: AgentError, now: float, rules: RetryRules, jitter: float
+) -> Transition[BundleRecord]:
+    """Where a failed attempt leads, by the error's disposition; the bound on retrying turns RETRY into FAILED."""
+    reasons = (error.problem.masked(),)
+    first = bundle.first_failed_at if bundle.first_failed_at is not None else now
+    attempts = bundle.attempts + 1
+    if error.disposition is Disposition.HOLD:
+        # An operator's delay is not the bundle's fault: the bound on retrying does not run.
+        return bundle_step(bundle, BundleEvent.HOLD, now, reasons=reasons, first_failed_at=None)
+    if error.disposition is Disposition.WAIT:
+        return bundle_step(bundle, BundleEvent.REOPEN, now, reasons=reasons)
+    if error.disposition is Disposition.REFUSE:
+        event = BundleEvent.FAIL if error.problem.code.startswith("FA-GW-") else BundleEvent.REFUSE
+        return bundle_step(bundle, event, now, reasons=reasons)
+    if is_exhausted(first, now, rules):
+        given_up = exhausted(attempts, rules)
+        return bundle_step(bundle, BundleEvent.FAIL, now, reasons=(given_up, *reasons), attempts=attempts)
+    due = now + max(delay(attempts, rules, jitter), _asked_delay(error.problem, rules))
+    return bundle_step(
+        bundle, BundleEvent.PUT_OFF, now, reasons=reasons, attempts=attempts, first_failed_at=first, due_at=due
+    )
+
+
+def exhausted(attempts: int, rules: RetryRules) -> Problem:
+    """The reason of a bundle that has been tried for as long as the settings allow."""
+    return problem("FA-EXHAUSTED", attempts=attempts, hours=round(rules.for_s / 3600, 1).__str__())
+
+
+def _asked_delay(reason: Problem, rules: RetryRules) -> float:
+    """The gateway's own wish (Retry-After, RFC 9110 10.2.3), within our bound."""
+    asked = dict(reason.values).get("retry_after_s", 0)
+    return min(float(asked), rules.max_s)

@@ -1,0 +1,257 @@
+"""What the agent needs of the world, said by the agent. Every real edge and every fake passes the same contract tests.
+
+All errors that cross a port are AgentError (with a disposition) or StaleState; nothing else is expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from folder_agent.core.errors import Problem
+from folder_agent.core.lifecycle import Transition
+from folder_agent.core.records import (
+    Acceptance,
+    Answer,
+    BundleRecord,
+    FileKind,
+    FileRecord,
+    Finding,
+    HistoryEntry,
+    Outgoing,
+    Sighting,
+    Stamp,
+)
+
+
+class Clock(Protocol):
+    """Time. Nothing else in the agent asks the machine what time it is."""
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch, UTC; may jump when somebody sets the clock."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only moves forward; meaningless in another process."""
+        ...
+
+
+class DropFolder(Protocol):
+    """One watched root. Looking changes nothing in it."""
+
+    name: str
+    root: Path
+
+    def look(self) -> Sequence[Sighting]:
+        """Every file below the root but those in done/ and failed/; links are told, never followed.
+
+        Raises AgentError (RETRY) when the root cannot be listed: that is an outage, never a deletion. A subfolder
+        that cannot be listed is an outage of the whole look, too: half a truth would look like vanished files.
+        """
+        ...
+
+    def inspect(self, path: str, stamp: Stamp) -> Finding | None:
+        """What the file is, from its content. None: it is not the file of that stamp any more, look again.
+
+        Opens with writers denied where the platform can. Never raises for what the file contains; a file that cannot
+        be opened comes back as a Finding of kind UNKNOWN with a WAIT problem.
+        """
+        ...
+
+    def stamp(self, path: str) -> Stamp | None:
+        """The stamp of one file now; None when it is not there (or is no regular file). AgentError on an outage."""
+        ...
+
+    def below(self, folder: str) -> Sequence[Sighting]:
+        """As `look`, for one folder below the root ("" is the root itself); empty when it is not there."""
+        ...
+
+    def digest(self, path: str) -> str:
+        """SHA-256 of the file's bytes, lower-case hex, streamed."""
+        ...
+
+    def locate(self, path: str) -> Path:
+        """Where the file is, as an absolute path that the platform can open (long paths included)."""
+        ...
+
+
+class Ledger(Protocol):
+    """The durable memory. Every method is one transaction: all of it is true afterwards (after fsync), or none."""
+
+    def open_bundles(self) -> list[BundleRecord]:
+        """Every bundle that is not shelved or withdrawn, oldest first."""
+        ...
+
+    def open_files(self, drop: str) -> list[FileRecord]:
+        """Every file of a drop folder that is not shelved and not vanished."""
+        ...
+
+    def files_of(self, bundle_id: int) -> list[FileRecord]:
+        """The files of one bundle, by path."""
+        ...
+
+    def sight(
+        self, drop: str, sightings: Iterable[Sighting], kinds: Mapping[str, FileKind], at: float
+    ) -> list[FileRecord]:
+        """New files: one SEEN row and one history row each. A VANISHED open path is not reused: it gets a new row."""
+        ...
+
+    def open_bundle(self, drop: str, key: str, name: str, at: float) -> BundleRecord:
+        """A new GATHERING bundle. Raises StaleState if the drop has an open bundle of that key."""
+        ...
+
+    def apply(self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
+        """THE door: persist transitions, each only if its row is still in the state that it starts from, else
+        StaleState and none of them; one history row each, with the record's masked reasons."""
+        ...
+
+    def amend(self, records: Sequence[FileRecord | BundleRecord]) -> None:
+        """Persist what changed beside the state (reasons, assignment, stamp). StaleState if a state moved."""
+        ...
+
+    def claim(self, bundle_id: int, owner: str, now: float, lease_s: float) -> bool:
+        """Take or renew the work on a bundle by compare-and-set: true if it is free, expired or already ours."""
+        ...
+
+    def release(self, bundle_id: int, owner: str) -> None:
+        """Give the work on a bundle back; nothing happens if it is not ours."""
+        ...
+
+    def accepted(self, access_number: str | None, study_uid: str | None, destination: str) -> list[FileRecord]:
+        """Every file, of whatever bundle of that exam (same accession number or study), that `destination` accepted."""
+        ...
+
+    def is_delivered(self, access_number: str | None, study_uid: str | None) -> bool:
+        """Whether an exam with that accession number or study has been committed before."""
+        ...
+
+    def target_is_taken(self, target: str) -> bool:
+        """Whether some bundle has recorded this place on a shelf."""
+        ...
+
+    def history(self, bundle_id: int) -> list[HistoryEntry]:
+        """The transitions of one bundle and of its files, oldest first."""
+        ...
+
+    def find_bundles(self, name: str, limit: int = 50) -> list[BundleRecord]:
+        """Bundles by id, name, accession number or study id, newest first."""
+        ...
+
+    def latest_bundles(self, limit: int = 50) -> list[BundleRecord]:
+        """The bundles that changed last, newest first, open or closed."""
+        ...
+
+    def tallies(self) -> Tallies:
+        """How many bundles and files there are in each state."""
+        ...
+
+    def remember(self, name: str, value: str | None) -> None:
+        """Keep one small named text (the gate's state, an outage); None forgets it."""
+        ...
+
+    def recall(self, name: str) -> str | None:
+        """The text kept under that name."""
+        ...
+
+    def close(self) -> None:
+        """Give back every connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tallies:
+    """Counts by state (names as in the lifecycle), and the age anchor of the oldest open bundle."""
+
+    bundles: Mapping[str, int]
+    files: Mapping[str, int]
+    oldest_open_at: float | None
+    unassigned: int  # open files that wait for a sidecar
+
+
+Accepted = Callable[[Sequence[Acceptance]], None]
+Progress = Callable[[int], None]  # bytes that have just left
+
+
+class Transport(Protocol):
+    """One way for files to travel (stow, form, …)."""
+
+    destination: str  # the address that accepts: the same text for the same receiver, for ever
+
+    def send(self, files: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
+        """Send the files, and say of each (in batches) that it was accepted, as soon as the receiver has said so.
+
+        Raises AgentError for the first problem that stops the rest; what was reported accepted stays so. A file whose
+        stamp is not the given one any more raises FA-CHANGED (WAIT). Sending a file twice does no harm at the receiver.
+        """
+        ...
+
+
+class Gateway(Protocol):
+    """The front-end machine: the exam interface and the transports of images and reports (None: travels otherwise)."""
+
+    images: Transport | None
+    reports: Transport | None
+
+    def commit(self, exam: Mapping[str, str | int]) -> Answer:
+        """Post the exam information (study/add). Idempotent at the gateway. AgentError for any answer but success."""
+        ...
+
+
+class Shelves(Protocol):
+    """done/ and failed/ of one drop folder. Nothing is ever overwritten, nothing is ever deleted unread."""
+
+    def choose(self, shelf: str, day: str, name: str, attempt: int) -> str:
+        """The absolute path for a bundle called `name` on the shelf ("done" or "failed"), made safe for any file
+        system; attempt 1 is the name itself, n adds ` (n)`."""
+        ...
+
+    def is_free(self, target: str) -> bool:
+        """Whether nothing is there yet."""
+        ...
+
+    def prepare(self, target: str) -> None:
+        """Make the folder, and the shelf above it; nothing happens if it is there."""
+        ...
+
+    def write_note(self, target: str, name: str, content: bytes) -> None:
+        """Write receipt.json or WHY.txt: whole or not at all, durable, replacing only a note of that name that this
+        bundle wrote."""
+        ...
+
+    def move(self, drop_path: str, target: str, inside: str, stamp: Stamp) -> bool:
+        """Move one file from the drop folder to `target`/`inside`; durable; by rename, else copy, compare, remove.
+
+        Repeating a finished or interrupted move finishes it. False: the file is neither here nor there. A file at the
+        source that is not the one of the stamp, while the target holds ours, is a newcomer and stays.
+        """
+        ...
+
+    def tidy(self, folders: Sequence[str]) -> None:
+        """Remove those folders of the drop that are empty, deepest first, never the drop itself."""
+        ...
+
+    def read(self, target: str, inside: str) -> bytes | None:
+        """A small file of a shelved bundle, or None."""
+        ...
+
+    def put_back(self, target: str, name: str) -> str:
+        """Move a bundle from failed/ back into the drop folder under its name (or ` (n)`); its new relative path."""
+        ...
+
+
+class Publisher(Protocol):
+    """Whoever wants to know: logs, the demo's display, later the console. Never blocks, never raises."""
+
+    def transition(self, bundle: BundleRecord, before: str, event: str) -> None:
+        """A bundle's transition has been persisted."""
+        ...
+
+    def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
+        """Bytes of this bundle that have left, of so many in this attempt."""
+        ...
+
+    def notice(self, problem: Problem, is_over: bool = False) -> None:
+        """Something about the agent as a whole began or ended (an outage, a hold); said once each."""
+        ...

@@ -1,0 +1,51 @@
+"""What a file's name alone decides: junk, temporary files, markers and sidecars; everything else is told by content.
+
+Pure; compares without regard to case, because Windows does.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from folder_agent.core.records import FileKind
+
+_TEMPORARY = ("~$*", ".~lock.*", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload")
+_JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir"})
+# A bundle that somebody drops back brings our notes with it; its next round may have renamed them.
+_OUR_NOTES = re.compile(r"(why|receipt)( \((\d+|earlier)\))*\.(txt|json)( \((\d+|earlier)\))*")
+_DICOM_OR_PDF = frozenset({"", ".dcm", ".dicom", ".dic", ".ima", ".img", ".pdf"})
+_FOREIGN = frozenset(
+    ".txt .log .md .xml .ini .cfg .inf .bak .lnk .url .exe .dll .bat .cmd .jar .htm .html .css .js .jpg .jpeg .png .gif "
+    ".bmp .ico .csv .doc .docx .xls .xlsx .ppt .pptx .rtf .zip .rar .7z .md5 .sha1 .sha256 .ok .done .end .fin .flag "
+    ".ready .complete .lock .lck .db .mp4 .avi".split()
+)
+
+
+def kind_by_name(name: str, marker: str | None) -> FileKind | None:
+    """The kind of a file by its name; None when only its content can tell. `marker` is the drop's own pattern."""
+    lower = name.lower()
+    if any(fnmatchcase(lower, pattern) for pattern in _TEMPORARY):
+        return FileKind.TEMPORARY
+    if lower in _JUNK or lower.startswith("._") or _is_our_note(lower):
+        return FileKind.JUNK
+    if marker is not None and fnmatchcase(lower, marker.lower()):
+        return FileKind.MARKER
+    return FileKind.SIDECAR if lower.endswith(".json") else None
+
+
+def _is_our_note(lower: str) -> bool:
+    found = _OUR_NOTES.fullmatch(lower)
+    return found is not None and (found[1], found[4]) in {("why", "txt"), ("receipt", "json")}
+
+
+def claims_to_be_of_an_exam(name: str) -> bool:
+    """Whether the name says DICOM or PDF: by extension, by having none, or by ending in a number as UIDs do."""
+    extension = PurePosixPath(name.lower()).suffix
+    return extension in _DICOM_OR_PDF or extension[1:].isdigit()
+
+
+def is_plainly_foreign(name: str) -> bool:
+    """Whether the extension is one of things that people leave beside an exam; an empty one of those is no damage."""
+    return PurePosixPath(name.lower()).suffix in _FOREIGN

@@ -1,0 +1,80 @@
+"""What kind of volume a path lies on: remote or local, how much is free, one volume or two.
+
+Asks the operating system only (mount table, drive type, statvfs); opens no file of anyone's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from folder_agent.edges.paths import plain
+
+# File systems whose files another machine can change, so that neither notifications nor inodes can be relied on.
+_REMOTE_TYPES = frozenset(
+    "cifs smb3 smbfs smb2 nfs nfs4 afs ncpfs coda 9p ceph glusterfs lustre beegfs gfs2 ocfs2 davfs virtiofs vboxsf "
+    "vmhgfs prl_fs fuse.sshfs fuse.smbnetfs fuse.glusterfs fuse.ceph fuse.rclone fuse.s3fs fuse.davfs2 "
+    "fuse.vmhgfs-fuse fuse.cifs fuse.nfs fuse.gvfsd-fuse".split()
+)
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def is_remote(path: Path) -> bool:
+    """Whether the path lies on a network share (or a folder of the host machine); False where that is unknown."""
+    if sys.platform == "win32":
+        return _is_remote_windows(plain(os.path.abspath(path)))  # noqa: PTH100 - Path.absolute keeps ".."
+    try:
+        table = os.fsdecode(_MOUNTS.read_bytes())
+    except OSError:
+        return False
+    return file_system(os.path.realpath(path), table) in _REMOTE_TYPES
+
+
+def file_system(path: str, mountinfo: str) -> str | None:
+    """The file system type of the longest mount point that holds the path (proc(5), mountinfo: field 5 and the first
+    after the dash). Of two mounts on one point the later one counts: it hides the other."""
+    best, kind = "", None
+    for line in mountinfo.splitlines():
+        fields, dash, rest = line.partition(" - ")
+        parts = fields.split(" ")
+        if not dash or len(parts) < 5:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda hit: chr(int(hit[1], 8)), parts[4])
+        holds = path == point or path.startswith(point.rstrip("/") + "/")
+        if holds and len(point) >= len(best):
+            best, kind = point, rest.split(" ")[0]
+    return kind
+
+
+def _is_remote_windows(path: str) -> bool:
+    if sys.platform != "win32":
+        return False
+    import ctypes
+
+    drive_remote = 4  # GetDriveTypeW: DRIVE_REMOTE
+    return path.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(path[:3]) == drive_remote
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this process may still write on the path's volume; the path itself need not be there yet.
+
+    Raises OSError when the volume cannot be asked.
+    """
+    return shutil.disk_usage(_nearest(path)).free
+
+
+def same_volume(one: Path, other: Path) -> bool:
+    """Whether a rename can lead from one path to the other; False when either volume cannot be asked."""
+    try:
+        return os.stat(_nearest(one)).st_dev == os.stat(_nearest(other)).st_dev  # noqa: PTH116 - st_dev alone
+    except OSError:
+        return False
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    return next((place for place in (path, *path.parents) if os.path.lexists(place)), path)

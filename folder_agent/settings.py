@@ -1,0 +1,269 @@
+"""The settings: one TOML file plus FOLDER_AGENT__… variables, checked as a whole, every problem listed at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+PREFIX = "FOLDER_AGENT__"
+MatchField = Literal["studyUid", "accessNumber", "patientId"]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `problems` has one line for each thing to mend, with file and key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def checked_url(url: str) -> str:
+    """http only to this machine itself; everything else needs TLS, because the signature does not cover the body."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("must be an address like https://10.0.0.5")
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise ValueError("plain http is allowed only to this machine itself; use https")
+    return url.rstrip("/")
+
+
+def checked_path(path: str) -> str:
+    """A path on the gateway begins with a slash."""
+    if not path.startswith("/"):
+        raise ValueError("must begin with /")
+    return path
+
+
+class GatewaySettings(Section):
+    url: str
+    app_id: str = Field(min_length=1)
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    study_path: str = "/ris/study/add"
+    ca_file: Path | None = None
+    fingerprint: str | None = None
+    timeout_s: float = Field(30, gt=0, le=600)
+    permit_field: Literal["hkAndMarcoPermitNum", "hkAndMacauPermitNum"] = "hkAndMarcoPermitNum"
+
+    _url = field_validator("url")(checked_url)
+    _path = field_validator("study_path")(checked_path)
+
+    @field_validator("fingerprint")
+    @classmethod
+    def _fingerprint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        digest = value.removeprefix("sha256:").replace(":", "").lower()
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise ValueError("must be sha256: followed by 64 hexadecimal digits")
+        return digest
+
+    @model_validator(mode="after")
+    def _one_trust(self) -> GatewaySettings:
+        if self.ca_file and self.fingerprint:
+            raise ValueError("set ca_file or fingerprint, not both")
+        if self.token and self.token_file:
+            raise ValueError("set token or token_file, not both")
+        return self
+
+
+class ImagesSettings(Section):
+    transport: Literal["stow", "none"] = "stow"
+
+
+class ReportsSettings(Section):
+    transport: Literal["form", "none"] = "form"
+
+
+class StowSettings(Section):
+    url: str | None = None  # by default the gateway's host + /dicom-web/studies
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        return None if value is None else checked_url(value)
+
+
+class FormSettings(Section):
+    path: str = "/ris/file/add"
+
+    _path = field_validator("path")(checked_path)
+
+
+class DropSettings(Section):
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[\w\-]+$")
+    path: Path
+    done: Path | None = None  # inside `path` unless set
+    failed: Path | None = None
+    layout: Literal["auto", "folder", "flat"] = "auto"
+    settle_s: float | None = Field(None, ge=0, le=3600)  # None: 2, or 12 on a network share
+    quiet_s: float = Field(60, ge=0, le=86400)
+    marker: str | None = None
+    match: tuple[MatchField, ...] = ("studyUid", "accessNumber", "patientId")
+    deadline_h: float = Field(24, gt=0, le=8760)
+    on_deadline: Literal["wait", "fail"] = "wait"
+    scan_s: float = Field(30, ge=0.1, le=3600)
+    observer: Literal["auto", "native", "scan"] = "auto"
+
+    @property
+    def done_dir(self) -> Path:
+        return self.done or self.path / "done"
+
+    @property
+    def failed_dir(self) -> Path:
+        return self.failed or self.path / "failed"
+
+
+class LedgerSettings(Section):
+    url: str | None = None  # by default ledger.db beside the settings file
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
+
+class SyncSettings(Section):
+    workers: int = Field(4, ge=1, le=32)
+    retry_first_s: float = Field(5, gt=0, le=3600)
+    retry_max_s: float = Field(600, gt=0, le=86400)
+    retry_for_h: float = Field(72, gt=0, le=8760)
+
+    @model_validator(mode="after")
+    def _order(self) -> SyncSettings:
+        if self.retry_max_s < self.retry_first_s:
+            raise ValueError("retry_max_s must not be less than retry_first_s")
+        return self
+
+
+class ConsoleSettings(Section):
+    listen: str = "127.0.0.1:8765"
+
+
+class LogSettings(Section):
+    dir: Path | None = None  # by default logs/ beside the settings file
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    keep_days: int = Field(30, ge=1, le=3650)
+
+
+class Settings(Section):
+    gateway: GatewaySettings
+    drops: Annotated[tuple[DropSettings, ...], Field(min_length=1)]
+    images: ImagesSettings = ImagesSettings()
+    reports: ReportsSettings = ReportsSettings()
+    stow: StowSettings = StowSettings()
+    form: FormSettings = FormSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    sync: SyncSettings = SyncSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _drops_apart(self) -> Settings:
+        names = [drop.name for drop in self.drops]
+        if len(set(names)) != len(names):
+            raise ValueError("two drops have the same name")
+        for one in self.drops:
+            for other in self.drops:
+                if one is not other and one.path.absolute().is_relative_to(other.path.absolute()):
+                    raise ValueError(f"drop {one.name!r} lies inside drop {other.name!r}")
+        return self
+
+
+def default_file() -> Path:
+    """Where the settings are looked for: FOLDER_AGENT_CONFIG, else the platform's folder for settings."""
+    if named := os.environ.get("FOLDER_AGENT_CONFIG"):
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData")) / "folder-agent" / "folder-agent.toml"
+    system = Path("/etc/folder-agent/folder-agent.toml")
+    if os.geteuid() == 0 or system.exists():
+        return system
+    return Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config")) / "folder-agent" / "folder-agent.toml"
+
+
+def load(file: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the settings. Raises SettingsError with one line for every problem found."""
+    table = with_environment(read_toml(file), environment)
+    try:
+        settings = Settings.model_validate(table)
+    except ValidationError as error:
+        raise SettingsError([_line(file, part["loc"], part["msg"]) for part in error.errors()]) from None
+    return _made_absolute(settings, file.absolute().parent)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The file as a table; a byte order mark, as Notepad writes it, is no error."""
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise SettingsError([f"{file}: there is no such file; `folder-agent init` writes one"]) from None
+    except OSError as error:
+        raise SettingsError([f"{file}: cannot be read ({error.strerror})"]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([f"{file}: is not UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{file}: {error}; in Windows paths use 'single quotes'"]) from None
+
+
+def with_environment(table: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Lay FOLDER_AGENT__SECTION__KEY variables over the table; FOLDER_AGENT__DROPS__0__PATH reaches into the list."""
+    for name, value in sorted(environment.items()):
+        if name.upper().startswith(PREFIX):
+            _put(table, name[len(PREFIX) :].lower().split("__"), value)
+    return table
+
+
+def _put(table: dict[str, Any], keys: list[str], value: str) -> None:
+    here: Any = table
+    for position, key in enumerate(keys[:-1]):
+        if isinstance(here, list):
+            if not key.isdigit() or int(key) >= len(here):
+                raise SettingsError([f"{PREFIX}{'__'.join(keys).upper()}: there is no entry {key}"])
+            here = here[int(key)]
+        else:
+            here = here.setdefault(key, {})
+        if not isinstance(here, dict | list):
+            raise SettingsError([f"{PREFIX}{'__'.join(keys).upper()}: {'.'.join(keys[: position + 1])} is no table"])
+    if isinstance(here, list):
+        raise SettingsError([f"{PREFIX}{'__'.join(keys).upper()}: name an entry and its key"])
+    here[keys[-1]] = value
+
+
+def _line(file: Path, location: tuple[int | str, ...], message: str) -> str:
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    return f"{file}: {key or 'settings'}: {message.removeprefix('Value error, ')}"
+
+
+def _made_absolute(settings: Settings, base: Path) -> Settings:
+    """Relative paths mean: relative to the settings file, so that a service's working folder does not matter."""
+
+    def at(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
+    drops = tuple(
+        d.model_copy(update={"path": base / d.path, "done": at(d.done), "failed": at(d.failed)}) for d in settings.drops
+    )
+    gateway = settings.gateway.model_copy(
+        update={"token_file": at(settings.gateway.token_file), "ca_file": at(settings.gateway.ca_file)}
+    )
+    ledger = settings.ledger.model_copy(
+        update={"url": settings.ledger.url or f"sqlite:///{(base / 'ledger.db').as_posix()}"}
+    )
+    log = settings.log.model_copy(update={"dir": base / (settings.log.dir or "logs")})
+    return settings.model_copy(update={"drops": drops, "gateway": gateway, "ledger": ledger, "log": log})
