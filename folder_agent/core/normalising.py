@@ -19,7 +19,7 @@ EARLIEST_YEAR = 1850  # databases write "no date" as 0001-01-01
 # Words that a Chinese and an English sentence can both hold.
 TEXT_FORM, UID_FORM, COUNT_FORM = f"文本/text (≤ {MAX_TEXT})", "DICOM UID", "0, 1, 2, …"
 DATE_FORM, MOMENT_FORM = "yyyy-MM-dd", "yyyy-MM-dd HH:mm:ss"
-AGE_FORM, AGE_UNIT_FORM, SIZE_FORM, WEIGHT_FORM = "45 / 45Y / 3M / 10D", "Y/M/D", "1.75 (m)", "70.5 (kg)"
+AGE_FORM, AGE_UNIT_FORM, SIZE_FORM, WEIGHT_FORM = "45 + Y/M/D", "Y/M/D", "1.75 (m)", "70.5 (kg)"
 
 
 class Unfit(ValueError):
@@ -202,14 +202,14 @@ def age_with_unit(raw: object, raw_unit: object) -> tuple[str | None, str | None
     """Age and unit from two fields. A unit that makes no sense, or another one than the age's own, spoils the age:
     days taken for years are worse than no age."""
     number, own = age(raw)
-    unit = _code(raw_unit, AGE_UNIT_FORM)
+    unit = _code(raw_unit, AGE_FORM)
     if number is None or unit is None:
         return number, own or age_unit(raw_unit)
     if own is None:
         return age(f"{number} {unit}")
-    given = _looked_up(raw_unit, _AGE_UNIT, AGE_UNIT_FORM)
+    given = _looked_up(raw_unit, _AGE_UNIT, AGE_FORM)
     if own != ("D" if given == "W" else given):
-        raise Unfit(f"45 ({given})")
+        raise Unfit(f"45 + {given}")
     return number, own
 
 

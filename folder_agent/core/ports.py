@@ -47,9 +47,17 @@ class DropFolder(Protocol):
     def look(self) -> Sequence[Sighting]:
         """Every file below the root but those in done/ and failed/; links are told, never followed.
 
-        Raises AgentError (RETRY) when the root cannot be listed: that is an outage, never a deletion. A subfolder
-        that cannot be listed is an outage of the whole look, too: half a truth would look like vanished files.
+        Raises AgentError (RETRY) when the root cannot be listed: that is an outage, never a deletion.
         """
+        ...
+
+    def unlisted(self) -> frozenset[str]:
+        """The folders that the last look could not list: nothing is known of what lies below them, so files there
+        count as unchanged."""
+        ...
+
+    def kind(self, path: str) -> FileKind:
+        """What the file's name says of it; UNKNOWN where only its content can tell."""
         ...
 
     def inspect(self, path: str, stamp: Stamp) -> Finding | None:
@@ -104,7 +112,8 @@ class Ledger(Protocol):
 
     def apply(self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
         """THE door: persist transitions, each only if its row is still in the state that it starts from, else
-        StaleState and none of them; one history row each, with the record's masked reasons."""
+        StaleState and none of them; one history row each, with the record's masked reasons. A bundle that closes
+        closes its files with it."""
         ...
 
     def amend(self, records: Sequence[FileRecord | BundleRecord]) -> None:
@@ -194,6 +203,10 @@ class Gateway(Protocol):
     images: Transport | None
     reports: Transport | None
 
+    def for_exam(self, exam: Mapping[str, str | int]) -> Gateway:
+        """The same gateway, with the exam's identity at hand for transports that send it along with each file."""
+        ...
+
     def commit(self, exam: Mapping[str, str | int]) -> Answer:
         """Post the exam information (study/add). Idempotent at the gateway. AgentError for any answer but success."""
         ...
@@ -228,12 +241,20 @@ class Shelves(Protocol):
         """
         ...
 
+    def sync(self, target: str, folders: Sequence[str]) -> None:
+        """Make every move so far durable: the target's folders and those of the drop that files were moved out of."""
+        ...
+
     def tidy(self, folders: Sequence[str]) -> None:
         """Remove those folders of the drop that are empty, deepest first, never the drop itself."""
         ...
 
     def read(self, target: str, inside: str) -> bytes | None:
         """A small file of a shelved bundle, or None."""
+        ...
+
+    def has_failed(self) -> bool:
+        """Whether anything lies in failed/."""
         ...
 
     def put_back(self, target: str, name: str) -> str:

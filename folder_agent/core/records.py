@@ -141,6 +141,7 @@ class BundleRecord:
     access_number: str | None = None
     study_id: str | None = None
     emergency: bool = False
+    counts: Counts = Counts()  # as counted when it was found complete, and as posted
     reasons: tuple[Problem, ...] = ()  # why it waits, is held or ends in failed/ (masked)
     overdue: bool = False
     attempts: int = 0  # failed tries since the last success

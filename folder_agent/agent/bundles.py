@@ -1,0 +1,213 @@
+"""Bundle: sort one drop folder's files into bundles, judge each, and let the ledger know. The agent's own thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from folder_agent.agent.dossier import Dossier, dossier_of
+from folder_agent.agent.intake import Intake
+from folder_agent.agent.journal import Journal
+from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
+from folder_agent.core.errors import Problem, StaleState, problem
+from folder_agent.core.grouping import Group, Layout, group
+from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
+from folder_agent.core.ports import Clock, Ledger
+from folder_agent.core.records import BundleRecord, SidecarReading
+
+_NEVER = float("inf")
+_SETTLING = "FA-SETTLING"
+
+
+@dataclass(slots=True)
+class _Judged:
+    group: Group
+    look_at: float  # monotonic: when time alone may change the verdict
+
+
+class Bundles:
+    """The open bundles of one drop folder."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        ledger: Ledger,
+        clock: Clock,
+        journal: Journal,
+        rules: BundleRules,
+        layout: Layout,
+        permit_field: str,
+    ) -> None:
+        self.intake = intake
+        self._ledger = ledger
+        self._clock = clock
+        self._journal = journal
+        self._rules = rules
+        self._layout: Layout = layout
+        self._permit_field = permit_field
+        self._judged: dict[str, _Judged] = {}
+        self.open: dict[int, BundleRecord] = {}
+        self._by_key: dict[str, int] = {}
+        self.dossiers: dict[int, Dossier] = {}  # of bundles that may be sent as they are now
+        self.verdicts: dict[int, tuple[Problem, ...]] = {}  # unmasked, for the note beside the patient's own files
+        self.busy: set[int] = set()  # in a worker's hands
+        for bundle in ledger.open_bundles():
+            if bundle.drop == intake.drop.name:
+                self.keep(bundle)
+
+    def pinned(self) -> frozenset[int]:
+        """Bundles whose files only a worker may touch."""
+        on_the_way = (b.id for b in self.open.values() if b.state in ON_THE_WAY_TO_A_SHELF)
+        return frozenset(self.busy.union(on_the_way))
+
+    def keep(self, bundle: BundleRecord) -> None:
+        """Take over a bundle's newest record; a closed one is forgotten."""
+        if bundle.is_open:
+            self.open[bundle.id] = bundle
+            self._by_key[bundle.key] = bundle.id
+            return
+        self.open.pop(bundle.id, None)
+        self.dossiers.pop(bundle.id, None)
+        self.verdicts.pop(bundle.id, None)
+        if self._by_key.get(bundle.key) == bundle.id:
+            del self._by_key[bundle.key]
+
+    def judge(self) -> None:
+        """Group anew if anything changed, and judge what changed or what time may have changed."""
+        now = self._clock.monotonic()
+        if self.intake.changed:
+            self.intake.changed = False
+            self._regroup(now)
+        for judged in [j for j in self._judged.values() if j.look_at <= now]:
+            judged.look_at = self._judge(judged.group, now)
+
+    def next_due(self) -> float:
+        """The monotonic time at which time alone may change a verdict."""
+        return min((judged.look_at for judged in self._judged.values()), default=_NEVER)
+
+    def _regroup(self, now: float) -> None:
+        pinned = self.pinned()
+        found = {one.key: one for one in group(self.intake.members(pinned), self._layout).groups}
+        before = self._judged
+        self._judged = {
+            key: before[key] if key in before and before[key].group == one else _Judged(one, now)
+            for key, one in found.items()
+        }
+        for bundle in list(self.open.values()):
+            if bundle.id not in pinned and bundle.key not in found:
+                self._withdraw(bundle)
+
+    def _judge(self, one: Group, now: float) -> float:
+        bundle = self._bundle_of(one)
+        if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
+            return _NEVER  # another bundle of that name is on its way; its shelving makes us group anew
+        age = 0.0 if bundle is None else self._clock.now() - bundle.created_at
+        verdict = judge(one, self._rules, now, age, changed_at=self.intake.gone_at, known=self._is_known(one))
+        if bundle is None:
+            if not one.sidecars and _is_settling(verdict):
+                return _look_at(verdict)  # its sidecar may be on the way, or its files may belong elsewhere by header
+            bundle = self._open_bundle(one)
+            if bundle is None:
+                return now + self._rules.settle_s
+        self.intake.assign([member.path for member in one.members], bundle.id)
+        self._apply(bundle, one, verdict)
+        return _look_at(verdict)
+
+    def _bundle_of(self, one: Group) -> BundleRecord | None:
+        bundle_id = self._by_key.get(one.key)
+        return None if bundle_id is None else self.open[bundle_id]
+
+    def _open_bundle(self, one: Group) -> BundleRecord | None:
+        try:
+            bundle = self._ledger.open_bundle(self.intake.drop.name, one.key, one.name, self._clock.now())
+        except StaleState:
+            return None  # another agent has just opened it
+        self.keep(bundle)
+        self._journal.opened(bundle)
+        return bundle
+
+    def _is_known(self, one: Group) -> bool:
+        """Asked only for a sidecar that came alone: whether its exam was delivered before."""
+        reading = _reading(one)
+        if reading is None or len(one.members) > len(one.sidecars):
+            return False
+        return self._ledger.is_delivered(reading.get("accessNumber"), reading.get("studyUid"))
+
+    def _apply(self, bundle: BundleRecord, one: Group, verdict: Verdict) -> None:
+        self.dossiers.pop(bundle.id, None)
+        match verdict:
+            case Waiting() if _is_settling(verdict) and bundle.state is not BundleState.GATHERING:
+                pass  # nothing is known against it yet; it is judged again in a moment
+            case Waiting():
+                self._wait(bundle, verdict)
+            case Complete():
+                self._complete(bundle, one, verdict)
+            case Refused():
+                self._refuse(bundle, one, verdict)
+
+    def _wait(self, bundle: BundleRecord, verdict: Waiting) -> None:
+        if bundle.state is not BundleState.GATHERING:
+            bundle = self._step(bundle, BundleEvent.REOPEN, due_at=None)
+        reasons = tuple(reason.masked() for reason in verdict.reasons)
+        if (bundle.reasons, bundle.overdue) != (reasons, verdict.overdue):
+            became_overdue = verdict.overdue and not bundle.overdue
+            bundle = replace(bundle, reasons=reasons, overdue=verdict.overdue)
+            self._ledger.amend([bundle])
+            self.keep(bundle)
+            if became_overdue:
+                self._journal.overdue(bundle)
+
+    def _complete(self, bundle: BundleRecord, one: Group, verdict: Complete) -> None:
+        if bundle.state is BundleState.GATHERING:
+            bundle = self._step(
+                bundle,
+                BundleEvent.COMPLETE,
+                counts=verdict.counts,
+                reasons=(),
+                overdue=False,
+                **_identity(verdict.reading),
+            )
+        files = self.intake.records(member.path for member in one.members)
+        self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field)
+
+    def _refuse(self, bundle: BundleRecord, one: Group, verdict: Refused) -> None:
+        reasons = tuple(problem_.masked() for problem_ in verdict.problems)
+        event = BundleEvent.FAIL if verdict.overdue else BundleEvent.REFUSE
+        if verdict.overdue and bundle.state not in (BundleState.GATHERING, BundleState.WAITING):
+            bundle = self._step(bundle, BundleEvent.REOPEN)
+        reading = _reading(one)
+        identity = _identity(reading) if reading is not None else {}
+        bundle = self._step(bundle, event, reasons=reasons, due_at=None, **identity)
+        self.verdicts[bundle.id] = verdict.problems
+
+    def _withdraw(self, bundle: BundleRecord) -> None:
+        if bundle.state is not BundleState.GATHERING:
+            bundle = self._step(bundle, BundleEvent.REOPEN)
+        self._step(bundle, BundleEvent.WITHDRAW, reasons=(problem("FA-WITHDRAWN"),), is_open=False)
+
+    def _step(self, bundle: BundleRecord, event: BundleEvent, **changes: Any) -> BundleRecord:
+        after = self._journal.step(bundle, event, **changes)
+        self.keep(after)
+        return after
+
+
+def _identity(reading: SidecarReading) -> dict[str, Any]:
+    return {
+        "study_uid": reading.get("studyUid"),
+        "access_number": reading.get("accessNumber"),
+        "study_id": reading.get("studyId"),
+        "emergency": reading.get("studyCategory") == "emergency",
+    }
+
+
+def _reading(one: Group) -> SidecarReading | None:
+    finding = one.sidecars[0].finding if one.sidecars else None
+    return finding.sidecar if finding else None
+
+
+def _look_at(verdict: Verdict) -> float:
+    return verdict.look_at if isinstance(verdict, Waiting) and verdict.look_at is not None else _NEVER
+
+
+def _is_settling(verdict: Verdict) -> bool:
+    return isinstance(verdict, Waiting) and any(reason.code == _SETTLING for reason in verdict.reasons)

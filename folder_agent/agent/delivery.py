@@ -1,0 +1,202 @@
+"""Send and commit one bundle: files first, the exam information last. Runs in a worker's thread.
+
+Written down before each step is what the next start must know: SENDING before the first byte leaves, each file's SENT
+as soon as it is accepted, COMMITTED on the gateway's answer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from folder_agent.agent.dossier import Dossier
+from folder_agent.agent.journal import Journal
+from folder_agent.core.catalogue import failure
+from folder_agent.core.errors import AgentError, Problem, problem
+from folder_agent.core.exam import scrub
+from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, FileState, bundle_step, file_step
+from folder_agent.core.planning import after_error
+from folder_agent.core.ports import Clock, DropFolder, Gateway, Ledger, Publisher, Transport
+from folder_agent.core.records import Acceptance, Answer, BundleRecord, FileKind, FileRecord
+from folder_agent.core.retrying import RetryRules
+
+
+class Delivery:
+    """One attempt at one bundle."""
+
+    def __init__(
+        self,
+        drop: DropFolder,
+        ledger: Ledger,
+        gateway: Gateway,
+        clock: Clock,
+        journal: Journal,
+        publisher: Publisher,
+        dossier: Dossier,
+    ) -> None:
+        self._drop, self._ledger, self._clock = drop, ledger, clock
+        self._gateway = gateway.for_exam(dossier.exam)
+        self._journal, self._publisher = journal, publisher
+        self._dossier = dossier
+        self._files: dict[int, FileRecord] = {record.id: record for record in dossier.files}
+
+    def run(self, bundle: BundleRecord) -> BundleRecord:
+        """SENDING to COMMITTED. Raises AgentError where the attempt ends, with everything true noted in the ledger."""
+        if bundle.state is not BundleState.SENDING:
+            bundle = self._journal.step(bundle, BundleEvent.SEND, reasons=(), due_at=None)
+        try:
+            self._check_listed()
+            self._check_instances()
+            self._send(bundle, FileKind.DICOM, self._gateway.images)
+            self._send(bundle, FileKind.PDF, self._gateway.reports)
+            self._check_unchanged()
+            return self._commit(bundle)
+        except AgentError as error:
+            raise AgentError(_told(error.problem, self._dossier.personal), error.disposition) from error
+
+    def after(self, bundle: BundleRecord, error: AgentError, rules: RetryRules, jitter: float) -> BundleRecord:
+        """Note what a failed attempt leads to."""
+        current = replace(bundle, state=BundleState.SENDING)
+        return self._journal.apply(after_error(current, error, self._clock.now(), rules, jitter))
+
+    def _check_listed(self) -> None:
+        """The sidecar's own digests, before anything leaves; what was sent already had them checked."""
+        for path, wanted in self._dossier.digests.items():
+            record = next((r for r in self._files.values() if r.path == path), None)
+            if record is None or record.state is FileState.SENT:
+                continue
+            found = self._drop.digest(path)
+            if found != wanted:
+                raise failure(problem("FA-LISTED-DIFFERS", path, what="SHA-256", declared=wanted, found=found))
+
+    def _check_instances(self) -> None:
+        """One SOPInstanceUID is one object: a second file of it must be the same, to the byte, and goes only once."""
+        same: dict[str, list[FileRecord]] = defaultdict(list)
+        for record in self._dossier.of_kind(FileKind.DICOM):
+            same[record.sop_instance or record.path].append(record)
+        for records in same.values():
+            if len(records) > 1 and len({self._drop.digest(record.path) for record in records}) > 1:
+                raise failure(problem("FA-SAME-INSTANCE", records[1].path, other=records[0].path))
+
+    def _send(self, bundle: BundleRecord, kind: FileKind, transport: Transport | None) -> None:
+        if transport is None:
+            return
+        self._recognise(bundle, kind, transport.destination)
+        first_of: dict[str, FileRecord] = {}
+        for record in self._unsent(kind):
+            first_of.setdefault(record.sop_instance or record.path, record)
+        going = [self._dossier.outgoing(record, self._drop.locate) for record in first_of.values()]
+        if not going:
+            return
+        meter = _Meter(bundle, sum(one.stamp.size for one in going), self._publisher)
+        transport.send(going, self._accepted, meter)
+        self._recognise(bundle, kind, transport.destination)  # further copies of what has just been accepted
+
+    def _unsent(self, kind: FileKind) -> list[FileRecord]:
+        return [r for r in self._files.values() if r.kind is kind and r.state is FileState.SETTLED]
+
+    def _accepted(self, acceptances: Sequence[Acceptance]) -> None:
+        now = self._clock.now()
+        self._note(
+            [
+                file_step(
+                    self._files[one.file_id],
+                    FileEvent.ACCEPT,
+                    now,
+                    sha256=one.sha256,
+                    destination=one.destination,
+                    accepted_at=now,
+                    answer=one.answer,
+                )
+                for one in acceptances
+            ]
+        )
+
+    def _recognise(self, bundle: BundleRecord, kind: FileKind, destination: str) -> None:
+        """What this receiver accepted before, for this exam, with the same bytes, is not sent again."""
+        unsent = self._unsent(kind)
+        if not unsent:
+            return
+        earlier: dict[tuple[str | None, int], list[FileRecord]] = defaultdict(list)
+        for record in self._ledger.accepted(bundle.access_number, bundle.study_uid, destination):
+            earlier[record.sop_instance, record.stamp.size].append(record)
+        steps = []
+        for record in unsent:
+            candidates = earlier.get((record.sop_instance, record.stamp.size))
+            digest = self._drop.digest(record.path) if candidates else None
+            twin = next((one for one in candidates or () if one.sha256 == digest), None)
+            if twin is not None:
+                kept = {name: getattr(twin, name) for name in ("sha256", "destination", "accepted_at", "answer")}
+                steps.append(file_step(record, FileEvent.RECOGNISE, self._clock.now(), **kept))
+        self._note(steps)
+
+    def _note(self, steps: Sequence[object]) -> None:
+        if steps:
+            self._ledger.apply(steps)  # type: ignore[arg-type]
+            self._files.update({step.after.id: step.after for step in steps})  # type: ignore[attr-defined]
+
+    def _check_unchanged(self) -> None:
+        """The last look before the commit: what was judged complete is still all there is, and unchanged."""
+        dossier = self._dossier
+        if dossier.is_folder:
+            there = {sighting.path: sighting.stamp for sighting in self._drop.below(dossier.base)}
+            known = {record.path for record in dossier.files}
+            for path in there.keys() - known:
+                if self._drop.kind(path) not in (FileKind.TEMPORARY, FileKind.JUNK):
+                    raise failure(problem("FA-CHANGED", path))
+        else:
+            there = {}
+        for record in dossier.files:
+            stamp = there.get(record.path) or self._drop.stamp(record.path)
+            if stamp != record.stamp and record.kind is not FileKind.JUNK:
+                raise failure(problem("FA-CHANGED", record.path))
+
+    def _commit(self, bundle: BundleRecord) -> BundleRecord:
+        answer = self._gateway.commit(self._dossier.exam)
+        now = self._clock.now()
+        sidecar = next(r for r in self._files.values() if r.path == self._dossier.sidecar_path)
+        steps = []
+        if sidecar.state is FileState.SETTLED:
+            digest = self._drop.digest(sidecar.path)
+            steps = [file_step(sidecar, FileEvent.ACCEPT, now, sha256=digest, accepted_at=now)]
+        commit = bundle_step(
+            bundle,
+            BundleEvent.COMMIT,
+            now,
+            answer=_shown(answer, self._dossier.personal),
+            committed_at=now,
+            reasons=(),
+            attempts=0,
+            first_failed_at=None,
+            due_at=None,
+        )
+        return self._journal.apply(commit, steps)
+
+
+class _Meter:
+    """Counts bytes that leave, and publishes at most a hundred times an attempt."""
+
+    def __init__(self, bundle: BundleRecord, total: int, publisher: Publisher) -> None:
+        self._bundle, self._total, self._publisher = bundle, total, publisher
+        self._sent = self._told = 0
+        publisher.sending(bundle, 0, total)
+
+    def __call__(self, count: int) -> None:
+        self._sent += count
+        if self._sent - self._told >= self._total / 100:
+            self._told = self._sent
+            self._publisher.sending(self._bundle, min(self._sent, self._total), self._total)
+
+
+def _shown(answer: Answer, personal: tuple[str, ...]) -> str:
+    return f"{answer.code} {scrub(answer.message, personal)}".strip()
+
+
+def _told(reason: Problem, personal: tuple[str, ...]) -> Problem:
+    """The gateway's words with this patient's values masked, so that they can be shown anywhere."""
+    words = dict(reason.private).get("message")
+    if words is None:
+        return reason
+    private = tuple((name, value) for name, value in reason.private if name != "message")
+    return replace(reason, values=(*reason.values, ("message", scrub(words, personal))), private=private)

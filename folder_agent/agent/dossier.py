@@ -1,0 +1,64 @@
+"""All that a worker needs to deliver one bundle, as it was when it was found complete. Plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from folder_agent.core import checking
+from folder_agent.core.bundling import Complete
+from folder_agent.core.errors import Problem
+from folder_agent.core.exam import exam_from, personal_values
+from folder_agent.core.grouping import Group
+from folder_agent.core.records import Counts, FileKind, FileRecord, Finding, Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """A complete bundle: the exam to post, its files with what they are, and what is to be checked before sending."""
+
+    base: str
+    is_folder: bool
+    sidecar_path: str
+    exam: Mapping[str, str | int] = field(repr=False)
+    personal: tuple[str, ...] = field(repr=False)  # values to be masked in whatever the gateway says
+    counts: Counts
+    warnings: tuple[Problem, ...]
+    files: tuple[FileRecord, ...]
+    findings: Mapping[str, Finding] = field(repr=False)
+    digests: Mapping[str, str]  # SHA-256 that the sidecar lists, by path
+
+    def of_kind(self, kind: FileKind) -> list[FileRecord]:
+        """The files of one kind, by path."""
+        return [record for record in self.files if record.kind is kind]
+
+    def outgoing(self, record: FileRecord, locate: Callable[[str], Path]) -> Outgoing:
+        """The file as a transport takes it."""
+        facts = self.findings[record.path].dicom
+        return Outgoing(
+            file_id=record.id,
+            path=record.path,
+            location=locate(record.path),
+            stamp=record.stamp,
+            kind=record.kind,
+            sop_class=facts.sop_class if facts else None,
+            sop_instance=facts.sop_instance if facts else None,
+            transfer_syntax=facts.transfer_syntax if facts else None,
+        )
+
+
+def dossier_of(group: Group, verdict: Complete, files: tuple[FileRecord, ...], permit_field: str) -> Dossier:
+    """The dossier of a group that was judged complete."""
+    return Dossier(
+        base=group.base,
+        is_folder=group.is_folder,
+        sidecar_path=verdict.sidecar.path,
+        exam=exam_from(verdict.reading, verdict.counts).body(permit_field),
+        personal=personal_values(verdict.reading),
+        counts=verdict.counts,
+        warnings=verdict.warnings,
+        files=files,
+        findings={member.path: member.finding for member in group.members if member.finding is not None},
+        digests=checking.digests(group, verdict.reading),
+    )

@@ -1,0 +1,238 @@
+"""Look and settle, for one drop folder: which files are there, and what they are. One thread, the agent's own.
+
+Everything that is known of the files is rebuilt from looks; the ledger only remembers what was already decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from folder_agent.core.catalogue import disposition
+from folder_agent.core.errors import AgentError, Disposition, Problem
+from folder_agent.core.grouping import Member
+from folder_agent.core.lifecycle import FileEvent, FileState, Transition, file_step
+from folder_agent.core.ports import Clock, DropFolder, Ledger
+from folder_agent.core.records import FileKind, FileRecord, Finding, Sighting
+from folder_agent.core.settling import Watched, settles_at, watch
+
+SLICE = 200  # files looked into before the loop turns to other work
+AGAIN_S = 5.0  # seconds until a file that could not be opened is tried again
+_NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Tracked:
+    """One file of the drop folder, as far as it is known now."""
+
+    record: FileRecord
+    watched: Watched
+    member: Member
+    try_at: float  # monotonic: when it may be looked into
+
+
+class Intake:
+    """The files of one drop folder."""
+
+    def __init__(self, drop: DropFolder, ledger: Ledger, clock: Clock, settle_s: float) -> None:
+        self.drop = drop
+        self._ledger = ledger
+        self._clock = clock
+        self._settle_s = settle_s
+        self.tracked: dict[str, Tracked] = {}
+        self._known: dict[str, FileRecord] = {record.path: record for record in ledger.open_files(drop.name)}
+        self._pending: dict[str, Tracked] = {}
+        self.outage: Problem | None = None
+        self.changed = True  # something that grouping depends on is new
+        self.gone_at: float | None = None  # monotonic: when a file was last found missing
+
+    def look(self, pinned: frozenset[int]) -> bool:
+        """Compare the drop folder with what is known. False: it cannot be reached, and nothing is concluded.
+
+        Files of `pinned` bundles are in other hands (a worker's, or on their way to a shelf) and are left alone.
+        """
+        try:
+            sightings = self.drop.look()
+        except AgentError as error:
+            self.outage = error.problem
+            return False
+        self.outage = None
+        now = self._clock.monotonic()
+        new: list[Sighting] = []
+        changed: list[tuple[Tracked, Sighting]] = []
+        for sighting in sightings:
+            tracked = self.tracked.get(sighting.path)
+            if tracked is None:
+                new.append(sighting)
+            elif tracked.watched.stamp != sighting.stamp and tracked.record.bundle_id not in pinned:
+                changed.append((tracked, sighting))
+        self._gone({sighting.path for sighting in sightings}, pinned, now)
+        self._changed(changed, now)
+        self._new([sighting for sighting in new if not self._is_pinned(sighting.path, pinned)], now)
+        return True
+
+    def settle(self) -> bool:
+        """Look into files that have been still for long enough, a slice at a time. True: there is more to do now."""
+        now = self._clock.monotonic()
+        due = [tracked for tracked in self._pending.values() if tracked.try_at <= now]
+        transitions: list[Transition[FileRecord]] = []
+        wants_look = False
+        for tracked in due[:SLICE]:
+            finding = self.drop.inspect(tracked.record.path, tracked.watched.stamp)
+            if finding is None:  # it changed, or is gone: the next look says which
+                tracked.try_at = now + self._settle_s
+                wants_look = True
+            else:
+                self._found(tracked, finding, now, transitions)
+        self._persist(transitions)
+        self.wants_look = wants_look
+        return len(due) > SLICE
+
+    wants_look = False
+
+    def next_due(self) -> float:
+        """The monotonic time at which the next file may be looked into."""
+        return min((tracked.try_at for tracked in self._pending.values()), default=_NEVER)
+
+    def is_settling(self) -> bool:
+        """Whether some file may still settle by time alone (one that cannot be opened does not count)."""
+        return any(tracked.member.finding is None for tracked in self._pending.values())
+
+    def members(self, pinned: frozenset[int]) -> list[Member]:
+        """What grouping sorts: every file that is not in other hands."""
+        return [t.member for t in self.tracked.values() if t.record.bundle_id not in pinned]
+
+    def records(self, paths: Iterable[str]) -> tuple[FileRecord, ...]:
+        """The ledger's rows of those files."""
+        return tuple(self.tracked[path].record for path in paths)
+
+    def assign(self, paths: Iterable[str], bundle_id: int | None) -> None:
+        """Note in the ledger to which bundle the files belong."""
+        moved = [self.tracked[path] for path in paths if self.tracked[path].record.bundle_id != bundle_id]
+        records = [replace(tracked.record, bundle_id=bundle_id) for tracked in moved]
+        if records:
+            self._ledger.amend(records)
+        for tracked, record in zip(moved, records, strict=True):
+            tracked.record = record
+
+    def refresh(self, records: Sequence[FileRecord]) -> None:
+        """Take over what a worker did to files; closed ones are on a shelf and no longer ours."""
+        for record in records:
+            tracked = self.tracked.get(record.path)
+            if tracked is None or tracked.record.id != record.id:
+                continue
+            if record.is_open:
+                tracked.record = record
+            else:
+                self._forget(record.path)
+        self.changed = True
+
+    def _is_pinned(self, path: str, pinned: frozenset[int]) -> bool:
+        known = self._known.get(path)
+        return known is not None and known.bundle_id in pinned
+
+    def _gone(self, there: set[str], pinned: frozenset[int], now: float) -> None:
+        unlisted = self.drop.unlisted()
+        known = [t.record for t in self.tracked.values()] + list(self._known.values())
+        gone = [
+            record
+            for record in known
+            if record.path not in there and record.bundle_id not in pinned and not _is_below(record.path, unlisted)
+        ]
+        self._ledger_apply([file_step(record, FileEvent.VANISH, self._clock.now(), is_open=False) for record in gone])
+        for record in gone:
+            self._known.pop(record.path, None)
+            self._forget(record.path)
+        if gone:
+            self.gone_at, self.changed = now, True
+
+    def _changed(self, changed: Sequence[tuple[Tracked, Sighting]], now: float) -> None:
+        transitions = []
+        for tracked, sighting in changed:
+            tracked.watched = watch(tracked.watched, sighting, now)
+            self._unsettle(tracked)
+            if tracked.record.state is not FileState.SEEN:  # growth of an unsettled file is no news to the ledger
+                transitions.append(_changed_step(tracked.record, sighting, self._clock.now()))
+        self._persist(transitions)
+
+    def _new(self, new: Sequence[Sighting], now: float) -> None:
+        strangers = [sighting for sighting in new if sighting.path not in self._known]
+        kinds = {sighting.path: self.drop.kind(sighting.path) for sighting in strangers}
+        records = self._ledger.sight(self.drop.name, strangers, kinds, self._clock.now()) if strangers else []
+        for record in records:
+            self._track(record, Watched(record.stamp, now), kinds[record.path])
+        for sighting in new:
+            if (record_known := self._known.pop(sighting.path, None)) is not None:
+                self._resume(record_known, sighting, now)
+        self.changed = self.changed or bool(new)
+
+    def _resume(self, record: FileRecord, sighting: Sighting, now: float) -> None:
+        """A file that the ledger knows from before this process: unchanged and settled, it need not settle again."""
+        self._track(record, Watched(sighting.stamp, now), self.drop.kind(record.path))
+        tracked = self.tracked[record.path]
+        if record.stamp != sighting.stamp:
+            if record.state is not FileState.SEEN:
+                self._persist([_changed_step(record, sighting, self._clock.now())])
+        elif record.state is not FileState.SEEN:
+            tracked.try_at = now
+
+    def _track(self, record: FileRecord, watched: Watched, kind: FileKind) -> None:
+        tracked = Tracked(record, watched, Member(record.path, kind, watched), settles_at(watched, self._settle_s))
+        self.tracked[record.path] = tracked
+        if kind is not FileKind.TEMPORARY:
+            self._pending[record.path] = tracked
+
+    def _unsettle(self, tracked: Tracked) -> None:
+        kind = self.drop.kind(tracked.record.path)
+        tracked.member = Member(tracked.record.path, kind, tracked.watched)
+        tracked.try_at = settles_at(tracked.watched, self._settle_s)
+        if kind is not FileKind.TEMPORARY:
+            self._pending[tracked.record.path] = tracked
+        self.changed = True
+
+    def _found(self, tracked: Tracked, finding: Finding, now: float, out: list[Transition[FileRecord]]) -> None:
+        if tracked.member.finding != finding:
+            tracked.member = Member(tracked.record.path, finding.kind, tracked.watched, finding)
+            self.changed = True
+        problem = finding.problem
+        if problem is not None and disposition(problem) is Disposition.WAIT:
+            tracked.try_at = now + AGAIN_S
+            return
+        del self._pending[tracked.record.path]
+        event = FileEvent.REFUSE if problem is not None else FileEvent.SETTLE
+        wanted = FileState.REFUSED if problem is not None else FileState.SETTLED
+        if tracked.record.state not in (wanted, FileState.SENT):
+            out.append(
+                file_step(
+                    tracked.record,
+                    event,
+                    self._clock.now(),
+                    stamp=tracked.watched.stamp,
+                    kind=finding.kind,
+                    sop_instance=finding.dicom.sop_instance if finding.dicom else None,
+                    reason=problem.masked() if problem is not None else None,
+                )
+            )
+
+    def _persist(self, transitions: list[Transition[FileRecord]]) -> None:
+        self._ledger_apply(transitions)
+        for transition in transitions:
+            self.tracked[transition.after.path].record = transition.after
+
+    def _ledger_apply(self, transitions: list[Transition[FileRecord]]) -> None:
+        if transitions:
+            self._ledger.apply(transitions)
+
+    def _forget(self, path: str) -> None:
+        self.tracked.pop(path, None)
+        self._pending.pop(path, None)
+
+
+def _changed_step(record: FileRecord, sighting: Sighting, at: float) -> Transition[FileRecord]:
+    """Another content: what was known of the old one, even that it was accepted, says nothing of the new one."""
+    unknown = dict.fromkeys(("sop_instance", "sha256", "destination", "accepted_at", "answer", "reason"))
+    return file_step(record, FileEvent.CHANGE, at, stamp=sighting.stamp, **unknown)
+
+
+def _is_below(path: str, folders: frozenset[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders) if folders else False

@@ -1,0 +1,68 @@
+"""Shelve one bundle: done/ with its receipt or failed/ with the reason. Runs in a worker's thread; can be repeated.
+
+Order: choose the place, write it down, make the folder, write the note, move every file, make it durable, close.
+Interrupted anywhere, the same steps run again and find what is already done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from folder_agent.agent.journal import Journal
+from folder_agent.core.errors import StaleState
+from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, Transition, bundle_step, file_step
+from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves
+from folder_agent.core.records import BundleRecord, FileRecord
+from folder_agent.core.shelving import folders_left, places
+
+MOST_NAMES = 10_000  # "CT1 (2)", "CT1 (3)" …: beyond this somebody has to clean up
+
+Note = Callable[[BundleRecord, Sequence[FileRecord]], tuple[str, bytes]]  # its name and content
+
+
+class Shelf:
+    """Moves bundles of one drop folder to where they end."""
+
+    def __init__(self, drop: DropFolder, shelves: Shelves, ledger: Ledger, clock: Clock, journal: Journal) -> None:
+        self._drop, self._shelves, self._ledger = drop, shelves, ledger
+        self._clock, self._journal = clock, journal
+
+    def run(self, bundle: BundleRecord, day: str, note: Note) -> BundleRecord:
+        """Shelve the bundle; AgentError where that must be tried again later."""
+        bundle = self._aim(bundle, day)
+        target = bundle.target or ""
+        files = self._ledger.files_of(bundle.id)
+        self._shelves.prepare(target)
+        name, content = note(bundle, files)
+        if self._shelves.read(target, name) is None:
+            self._shelves.write_note(target, name, content)
+        lost = self._move(files, target)
+        folders = folders_left(
+            [file.path for file in files], bundle.key.rstrip("/") if bundle.key.endswith("/") else ""
+        )
+        self._shelves.sync(target, folders)
+        self._shelves.tidy(folders)
+        done = bundle_step(bundle, BundleEvent.SHELVE, self._clock.now(), is_open=False, due_at=None)
+        return self._journal.apply(done, lost)
+
+    def _aim(self, bundle: BundleRecord, day: str) -> BundleRecord:
+        if bundle.target is not None:
+            return bundle
+        shelf = "done" if bundle.state is BundleState.COMMITTED else "failed"
+        for attempt in range(1, MOST_NAMES):
+            target = self._shelves.choose(shelf, day, bundle.name, attempt)
+            if self._shelves.is_free(target) and not self._ledger.target_is_taken(target):
+                try:
+                    return self._journal.step(bundle, BundleEvent.AIM, target=target)
+                except StaleState:
+                    continue  # another worker has just taken that name
+        raise StaleState(f"no free name on the shelf for bundle {bundle.id}")
+
+    def _move(self, files: Sequence[FileRecord], target: str) -> list[Transition[FileRecord]]:
+        inside = places([file.path for file in files])
+        lost = []
+        for file in files:
+            if not self._shelves.move(file.path, target, inside[file.path], file.stamp):
+                self._drop.below("")  # raises if the folder is out of reach: then nothing is lost, only hidden
+                lost.append(file_step(file, FileEvent.VANISH, self._clock.now(), is_open=False))
+        return lost

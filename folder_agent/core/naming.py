@@ -1,0 +1,39 @@
+"""Names for the shelves that every file system takes: Windows, POSIX and whatever a share's server runs.
+
+Pure. The rules are Windows' own ("Naming Files, Paths, and Namespaces"), because they are the narrowest.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_BYTES = 200  # UTF-8; a component may have 255, and ` (n)` must still fit
+
+# Besides what Windows forbids: control characters, lone surrogates, line separators, and the marks that reverse text,
+# by which one name can be made to look like another.
+_FORBIDDEN = re.compile(
+    r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]'
+)
+_TRAILING = re.compile(r"[. ]+\Z")
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)", re.IGNORECASE)
+
+
+def safe_name(name: str) -> str:
+    """The name as one path component that is valid everywhere: NFC, 1 to MAX_BYTES bytes, no device, no trailing dot
+    or space. What is not allowed becomes `_`; a name that is already safe comes back unchanged."""
+    clean = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", name)) or "_"
+    clean = _TRAILING.sub(_underscores, clean)
+    if _DEVICE.match(clean):
+        clean = "_" + clean
+    cut = clean.encode()[:MAX_BYTES].decode(errors="ignore")
+    return _TRAILING.sub(_underscores, cut)
+
+
+def numbered(name: str, attempt: int) -> str:
+    """The safe name for the n-th attempt at finding a free one: `A1`, `A1 (2)`, `A1 (3)`."""
+    return safe_name(name) if attempt <= 1 else f"{safe_name(name)} ({attempt})"
+
+
+def _underscores(found: re.Match[str]) -> str:
+    return "_" * len(found[0])

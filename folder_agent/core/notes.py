@@ -1,0 +1,155 @@
+"""The two notes that we leave beside a bundle: WHY.txt in failed/, receipt.json in done/.
+
+Pure. Both lie next to the patient's own files, so private values stand in them as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+
+from folder_agent.core.catalogue import Language, explain, what_to_do
+from folder_agent.core.errors import Problem
+from folder_agent.core.lifecycle import FileState
+from folder_agent.core.records import Answer, BundleRecord, FileKind, FileRecord
+
+WHY, RECEIPT = "WHY.txt", "receipt.json"
+
+_BOM = b"\xef\xbb\xbf"
+_WHY_HEAD = _BOM + b"folder-agent:"
+_RECEIPT_HEAD = b'{\n  "receipt": 1,'
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+_WORDS: dict[Language, dict[str, str]] = {
+    "zh": {
+        "title": "folder-agent:检查「{name}」没有送达。文件都在这个文件夹里,没有丢失。",
+        "time": "时间:{now}",
+        "why": "原因:",
+        "todo": "处理:{todo}",
+        "again": "重试:更正后,把整个文件夹放回投放目录 {where} ,会自动重新发送;本说明可以留在里面。",
+    },
+    "en": {
+        "title": 'folder-agent: the exam "{name}" was not delivered. Its files are all in this folder; none is lost.',
+        "time": "Time: {now}",
+        "why": "Why:",
+        "todo": "What to do: {todo}",
+        "again": "To try again: put it right, then drop the whole folder back into {where}; it is sent by itself. "
+        "This note may stay in it.",
+    },
+}
+_NOT_SENT: dict[FileKind, str] = {
+    FileKind.SIDECAR: "its content went to the gateway as the exam information",
+    FileKind.MARKER: "a marker that says that the exam is complete",
+    FileKind.JUNK: "not a file of the exam (system file or note)",
+    FileKind.FOREIGN: "neither DICOM nor PDF",
+    FileKind.TEMPORARY: "a temporary file",
+    FileKind.DICOM: "no transport is set up for this kind of file",
+    FileKind.PDF: "no transport is set up for this kind of file",
+    FileKind.UNKNOWN: "could not be read",
+}
+
+
+def why_note(name: str, problems: Sequence[Problem], now_text: str, where: str) -> bytes:
+    """WHY.txt: UTF-8 with BOM and CRLF (old Notepad reads it), Chinese first. `where` is the drop folder to which the
+    bundle goes back for another try; `now_text` is the local time, as people write it."""
+    languages: tuple[Language, ...] = ("zh", "en")
+    blocks = [_block(language, name, problems, now_text, where) for language in languages]
+    text = "\r\n\r\n----------------------------------------\r\n\r\n".join("\r\n".join(lines) for lines in blocks)
+    return _BOM + (text + "\r\n").encode(errors="backslashreplace")
+
+
+def _block(language: Language, name: str, problems: Sequence[Problem], now_text: str, where: str) -> list[str]:
+    words = _WORDS[language]
+    lines = [words["title"].format(name=_one_line(name)), words["time"].format(now=_one_line(now_text)), ""]
+    lines.append(words["why"])
+    for number, problem in enumerate(problems, 1):
+        lines.append(f"{number}. {_one_line(explain(problem, language))} [{problem.code}]")
+        lines.append("   " + words["todo"].format(todo=_one_line(what_to_do(problem, language))))
+    return [*lines, "", words["again"].format(where=_one_line(where))]
+
+
+def _one_line(text: str) -> str:
+    """Values come from other people's files: a line break in one must not make lines of its own."""
+    return _BREAKS.sub(" ", text)
+
+
+def receipt(
+    bundle: BundleRecord,
+    files: Sequence[FileRecord],
+    exam: Mapping[str, str | int],
+    *,
+    url: str,
+    agent: str,
+    delivered_at: datetime,
+    answer: Answer | None = None,
+    warnings: Sequence[Problem] = (),
+) -> bytes:
+    """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle, with the
+    paths to be shown; `agent` is our version; `delivered_at` is aware, and its zone is used throughout. Without
+    `answer` (another process committed) the ledger's text of it is used."""
+    zone = delivered_at.tzinfo
+    sent = [file for file in files if file.state is FileState.SENT]
+    content = {
+        "receipt": 1,
+        "bundle": bundle.name,
+        "drop": bundle.drop,
+        "agent": agent,
+        "delivered_at": delivered_at.isoformat(timespec="seconds"),
+        "gateway": {
+            "url": url,
+            "answer": _answer(answer, bundle.answer),
+            "committed_at": _moment(bundle.committed_at, zone),
+        },
+        "exam": dict(exam),
+        "files": [_sent(file, zone) for file in sent],
+        "notSent": [
+            {"path": file.path, "why": _why_not_sent(file)} for file in files if file.state is not FileState.SENT
+        ],
+        "warnings": [{"code": warning.code, "text": explain(warning, "en")} for warning in warnings],
+    }
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    return text.encode(errors="backslashreplace")  # a lone surrogate becomes the JSON escape of itself
+
+
+def is_our_note(name: str, content: bytes) -> bool:
+    """Whether a file of that name is a note that we wrote, and not somebody's own file of the same name."""
+    heads = {WHY: _WHY_HEAD, RECEIPT: _RECEIPT_HEAD}
+    return name in heads and content.startswith(heads[name])
+
+
+def _sent(file: FileRecord, zone: tzinfo | None) -> dict[str, str | int | None]:
+    return {
+        "path": file.path,
+        "kind": file.kind.value,
+        "size": file.stamp.size,
+        "sha256": file.sha256,
+        "sopInstanceUid": file.sop_instance,
+        "sentTo": file.destination,
+        "acceptedAt": _moment(file.accepted_at, zone),
+        "answer": file.answer,
+    }
+
+
+def _why_not_sent(file: FileRecord) -> str:
+    return explain(replace_path(file.reason), "en") if file.reason else _NOT_SENT[file.kind]
+
+
+def replace_path(problem: Problem) -> Problem:
+    """The problem without its path, for where the path stands beside it."""
+    return Problem(problem.code, None, problem.values, problem.private)
+
+
+def _answer(answer: Answer | None, text: str | None) -> dict[str, str | int | None]:
+    if answer is not None:
+        return {"code": answer.code, "message": answer.message}
+    try:
+        kept = json.loads(text or "")
+        return {"code": kept["code"], "message": kept["message"]}
+    except (ValueError, KeyError, TypeError):  # shortened, or of another form: shown as it was kept
+        return {"code": None, "message": text}
+
+
+def _moment(at: float | None, zone: tzinfo | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
