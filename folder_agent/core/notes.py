@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 
 from folder_agent.core.catalogue import Language, explain, what_to_do
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import FileState
 from folder_agent.core.records import Answer, BundleRecord, FileKind, FileRecord
-
-WHY, RECEIPT = "WHY.txt", "receipt.json"
+from folder_agent.core.shelving import RECEIPT, WHY, places
 
 _BOM = b"\xef\xbb\xbf"
 _WHY_HEAD = _BOM + b"folder-agent:"
@@ -86,11 +86,14 @@ def receipt(
     answer: Answer | None = None,
     warnings: Sequence[Problem] = (),
 ) -> bytes:
-    """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle, with the
-    paths to be shown; `agent` is our version; `delivered_at` is aware, and its zone is used throughout. Without
-    `answer` (another process committed) the ledger's text of it is used."""
+    """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle as the
+    ledger has them; they are shown by the paths that they have beside the receipt. `agent` is our version;
+    `delivered_at` is aware, and its zone is used throughout. Without `answer` (a run before this one committed) the
+    ledger's text of it is used."""
     zone = delivered_at.tzinfo
+    inside = places([file.path for file in files])
     sent = [file for file in files if file.state is FileState.SENT]
+    unsent = [file for file in files if file.state is not FileState.SENT]
     content = {
         "receipt": 1,
         "bundle": bundle.name,
@@ -103,10 +106,8 @@ def receipt(
             "committed_at": _moment(bundle.committed_at, zone),
         },
         "exam": dict(exam),
-        "files": [_sent(file, zone) for file in sent],
-        "notSent": [
-            {"path": file.path, "why": _why_not_sent(file)} for file in files if file.state is not FileState.SENT
-        ],
+        "files": [_sent(file, inside[file.path], zone) for file in sent],
+        "notSent": [{"path": inside[file.path], "why": _why_not_sent(file)} for file in unsent],
         "warnings": [{"code": warning.code, "text": explain(warning, "en")} for warning in warnings],
     }
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
@@ -119,9 +120,9 @@ def is_our_note(name: str, content: bytes) -> bool:
     return name in heads and content.startswith(heads[name])
 
 
-def _sent(file: FileRecord, zone: tzinfo | None) -> dict[str, str | int | None]:
+def _sent(file: FileRecord, path: str, zone: tzinfo | None) -> dict[str, str | int | None]:
     return {
-        "path": file.path,
+        "path": path,
         "kind": file.kind.value,
         "size": file.stamp.size,
         "sha256": file.sha256,
@@ -133,12 +134,9 @@ def _sent(file: FileRecord, zone: tzinfo | None) -> dict[str, str | int | None]:
 
 
 def _why_not_sent(file: FileRecord) -> str:
-    return explain(replace_path(file.reason), "en") if file.reason else _NOT_SENT[file.kind]
-
-
-def replace_path(problem: Problem) -> Problem:
-    """The problem without its path, for where the path stands beside it."""
-    return Problem(problem.code, None, problem.values, problem.private)
+    if file.reason is None:
+        return _NOT_SENT[file.kind]
+    return explain(replace(file.reason, path=None), "en")  # its path stands beside it
 
 
 def _answer(answer: Answer | None, text: str | None) -> dict[str, str | int | None]:

@@ -96,6 +96,10 @@ class Ledger(Protocol):
         """Every file of a drop folder that is not shelved and not vanished."""
         ...
 
+    def bundle(self, bundle_id: int) -> BundleRecord | None:
+        """One bundle, open or closed."""
+        ...
+
     def files_of(self, bundle_id: int) -> list[FileRecord]:
         """The files of one bundle, by path."""
         ...
