@@ -10,6 +10,7 @@ from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
 from folder_agent.core.errors import Problem, StaleState, problem
+from folder_agent.core.exam import personal_values
 from folder_agent.core.grouping import Group, Layout, group
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
 from folder_agent.core.ports import Clock, Ledger
@@ -109,6 +110,7 @@ class Bundles:
             bundle = self._open_bundle(one)
             if bundle is None:
                 return now + self._rules.settle_s
+        self._know(bundle, one)
         self.intake.assign([member.path for member in one.members], bundle.id)
         self._apply(bundle, one, verdict)
         return _look_at(verdict)
@@ -123,8 +125,13 @@ class Bundles:
         except StaleState:
             return None  # another agent has just opened it
         self.keep(bundle)
+        self._know(bundle, one)
         self._journal.opened(bundle)
         return bundle
+
+    def _know(self, bundle: BundleRecord, one: Group) -> None:
+        if (reading := _reading(one)) is not None:
+            self._journal.know(bundle.id, personal_values(reading))
 
     def _is_known(self, one: Group) -> bool:
         """Asked only for a sidecar that came alone: whether its exam was delivered before."""

@@ -6,6 +6,7 @@ as soon as it is accepted, COMMITTED on the gateway's answer.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -159,7 +160,8 @@ class Delivery:
         steps = []
         if sidecar.state is FileState.SETTLED:
             digest = self._drop.digest(sidecar.path)
-            steps = [file_step(sidecar, FileEvent.ACCEPT, now, sha256=digest, accepted_at=now)]
+            kept = {"sha256": digest, "destination": self._gateway.address, "accepted_at": now}
+            steps = [file_step(sidecar, FileEvent.ACCEPT, now, **kept)]
         commit = bundle_step(
             bundle,
             BundleEvent.COMMIT,
@@ -190,7 +192,7 @@ class _Meter:
 
 
 def _shown(answer: Answer, personal: tuple[str, ...]) -> str:
-    return f"{answer.code} {scrub(answer.message, personal)}".strip()
+    return json.dumps({"code": answer.code, "message": scrub(answer.message, personal)}, ensure_ascii=False)
 
 
 def _told(reason: Problem, personal: tuple[str, ...]) -> Problem:

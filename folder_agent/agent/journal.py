@@ -18,6 +18,11 @@ class Journal:
         self._ledger = ledger
         self._clock = clock
         self._publisher = publisher
+        self._personal: dict[int, tuple[str, ...]] = {}
+
+    def know(self, bundle_id: int, personal: tuple[str, ...]) -> None:
+        """The patient's values of a bundle, so that whoever is told of it can leave them out."""
+        self._personal[bundle_id] = personal
 
     def step(self, bundle: BundleRecord, event: BundleEvent, **changes: Any) -> BundleRecord:
         """One lawful transition of a bundle; its new record."""
@@ -26,12 +31,17 @@ class Journal:
     def apply(self, transition: Transition[BundleRecord], files: Sequence[Transition[FileRecord]] = ()) -> BundleRecord:
         """A bundle's transition, and those of files that must become true in the same instant."""
         self._ledger.apply([*files, transition])
-        self._publisher.transition(transition.after, str(transition.before.state), str(transition.event))
-        return transition.after
+        after = transition.after
+        self._publisher.transition(
+            after, str(transition.before.state), str(transition.event), self._personal.get(after.id)
+        )
+        if not after.is_open:
+            self._personal.pop(after.id, None)
+        return after
 
     def opened(self, bundle: BundleRecord) -> None:
         """A new bundle is in the ledger."""
-        self._publisher.transition(bundle, "", "open")
+        self._publisher.transition(bundle, "", "open", self._personal.get(bundle.id))
 
     def overdue(self, bundle: BundleRecord) -> None:
         """A bundle has been incomplete for longer than its drop folder allows."""

@@ -32,6 +32,7 @@ LOOK_SPACING_S = 0.2  # the least time between two looks, however many hints com
 LOOK_SHARE = 5.0  # and at least so many times what the last look took: looking never takes the machine over
 KNOCK_S = 1.0  # how often the ledger is asked whether an operator wants something
 LONGEST_WAIT_S = 5.0
+NAP_S = 0.5
 
 NoteMaker = Callable[[Dossier | None, Sequence[Problem] | None], Note]
 
@@ -93,7 +94,7 @@ class Agent:
         self._desks = {setup.drop.name: _Desk(setup, rules, ledger, clock, self._journal) for setup in drops}
         self._gate = Gatekeeper(ledger, publisher, clock, rules.retry, jitter)
         self._wake = threading.Event()
-        self._stopping = threading.Event()
+        self._stop = False
         self._workers: Workers[tuple[str, BundleRecord], AgentError | None] = Workers(
             rules.workers, self._work, self._wake.set
         )
@@ -106,28 +107,34 @@ class Agent:
         self._wake.set()
 
     def stop(self) -> None:
-        """Finish the step in hand and end. Called from any thread or a signal handler."""
-        self._stopping.set()
-        self._wake.set()
+        """Finish the step in hand and end. Called from any thread, or from a signal handler: so it takes no lock."""
+        self._stop = True
 
     @property
     def is_stopping(self) -> bool:
-        return self._stopping.is_set()
+        return self._stop
 
-    def run(self, *, once: bool = False, grace_s: float = 9.0) -> None:
-        """Work until `stop`, or with `once` until nothing can move; workers get `grace_s` seconds to finish."""
+    def run(self, *, until_idle: Callable[[], bool] = lambda: False, grace_s: float = 9.0) -> None:
+        """Work until `stop`, or, as soon as `until_idle()` says so, until nothing can move without new files or a
+        later time. Workers get `grace_s` seconds to finish what they have in hand."""
         try:
-            while not self._stopping.is_set():
+            while not self._stop:
                 self._wake.clear()
                 wait_s = self._cycle()
-                if once and self._is_idle():
+                if until_idle() and self._is_idle():
                     break
-                if wait_s > 0:
-                    self._wake.wait(wait_s)
+                self._rest(wait_s)
         finally:
-            self._stopping.set()
+            self._stop = True
             self._workers.stop(grace_s)
             self._take_results()
+
+    def _rest(self, wait_s: float) -> None:
+        """Wait to be woken, in short naps: a signal's handler only sets a flag."""
+        end = self._clock.monotonic() + wait_s
+        while not self._stop and (left := end - self._clock.monotonic()) > 0:
+            if self._wake.wait(min(left, NAP_S)):
+                return
 
     def _cycle(self) -> float:
         """One look, settle, bundle and dispatch over all drop folders; how long nothing else is due, in seconds."""
@@ -226,7 +233,7 @@ class Agent:
         try:
             committed = delivery.run(bundle)
         except AgentError as error:
-            if not self._stopping.is_set():  # stopping is no failure: SENDING is what the next start goes on from
+            if not self._stop:  # stopping is no failure: SENDING is what the next start goes on from
                 delivery.after(bundle, error, self._rules.retry, self._jitter())
             return error
         self._gate.contact()
@@ -303,7 +310,7 @@ class Agent:
         return max(0.0, min(due))
 
     def _is_idle(self) -> bool:
-        """For `--once`: nothing is in hand or ready, and no file or verdict will move by settling or quiet alone."""
+        """Nothing is in hand or ready, and no file or verdict will move by settling or quiet alone."""
         if self._workers.in_hand() or any(desk.hinted.is_set() for desk in self._desks.values()):
             return False
         now, wall = self._clock.monotonic(), self._clock.now()

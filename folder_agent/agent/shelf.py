@@ -63,6 +63,6 @@ class Shelf:
         lost = []
         for file in files:
             if not self._shelves.move(file.path, target, inside[file.path], file.stamp):
-                self._drop.below("")  # raises if the folder is out of reach: then nothing is lost, only hidden
+                self._drop.stamp(file.path)  # raises if the folder is out of reach: then nothing is lost, only hidden
                 lost.append(file_step(file, FileEvent.VANISH, self._clock.now(), is_open=False))
         return lost

@@ -204,6 +204,7 @@ class Transport(Protocol):
 class Gateway(Protocol):
     """The front-end machine: the exam interface and the transports of images and reports (None: travels otherwise)."""
 
+    address: str  # where the exam information is posted
     images: Transport | None
     reports: Transport | None
 
@@ -269,8 +270,9 @@ class Shelves(Protocol):
 class Publisher(Protocol):
     """Whoever wants to know: logs, the demo's display, later the console. Never blocks, never raises."""
 
-    def transition(self, bundle: BundleRecord, before: str, event: str) -> None:
-        """A bundle's transition has been persisted."""
+    def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
+        """A bundle's transition has been persisted. `personal` are the patient's values that must not be told on;
+        None: they are not known yet, so that not even the bundle's name or a file's may be."""
         ...
 
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:

@@ -1,0 +1,164 @@
+"""The only place where real edges meet the agent: settings in, a running agent out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from types import TracebackType
+
+from folder_agent import __version__
+from folder_agent.agent.dossier import Dossier
+from folder_agent.agent.loop import Agent, DropSetup, Rules
+from folder_agent.agent.shelf import Note
+from folder_agent.core.bundling import BundleRules
+from folder_agent.core.errors import Problem
+from folder_agent.core.exam import exam_from
+from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.notes import receipt, why_note
+from folder_agent.core.ports import DropFolder, Publisher
+from folder_agent.core.records import BundleRecord, FileKind, FileRecord
+from folder_agent.core.retrying import RetryRules
+from folder_agent.core.shelving import RECEIPT, WHY
+from folder_agent.edges.clock import SystemClock, today
+from folder_agent.edges.credentials import read_token
+from folder_agent.edges.drop_folder import RealDropFolder
+from folder_agent.edges.drop_folder.watching import Watcher
+from folder_agent.edges.gateway import open_gateway
+from folder_agent.edges.ledger import open_ledger
+from folder_agent.edges.shelves import RealShelves
+from folder_agent.settings import DropSettings, Settings
+
+LOCAL_SETTLE_S, REMOTE_SETTLE_S = 2.0, 12.0  # an SMB client caches listings and sizes for 10 s
+
+
+class Assembly(AbstractContextManager["Assembly"]):
+    """Everything of one running agent; leaving it gives every thread, connection and watch back."""
+
+    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+        self.settings = settings
+        self._clock = SystemClock()
+        for drop in settings.drops:
+            make_shelves(drop)
+        self.ledger = open_ledger(settings.ledger.url or "")
+        self._watchers: list[Watcher] = []
+        try:
+            token = read_token(settings.gateway)
+            self.gateway = open_gateway(settings, token, self._clock, lambda: self.agent.is_stopping)
+            self.shelves = {drop.name: shelves_of(drop) for drop in settings.drops}
+            setups = [self._setup(drop) for drop in settings.drops]
+            self.agent = Agent(setups, self.ledger, self.gateway, self._clock, publisher, rules_of(settings))
+        except BaseException:
+            self.ledger.close()
+            raise
+        for watcher in self._watchers:
+            watcher.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for watcher in self._watchers:
+            watcher.stop()
+        self.gateway.close()
+        self.ledger.close()
+
+    def exit_code(self) -> int:
+        """Of `run --once`: 4 something is in failed/, 3 something still waits, 0 all delivered."""
+        if any(shelves.has_failed() for shelves in self.shelves.values()):
+            return 4
+        tallies = self.ledger.tallies()
+        return 3 if tallies.oldest_open_at is not None or tallies.unassigned or self.ledger.open_bundles() else 0
+
+    def _setup(self, settings: DropSettings) -> DropSetup:
+        drop = RealDropFolder(settings.name, settings.path, (settings.done_dir, settings.failed_dir), settings.marker)
+        watcher = Watcher(
+            settings.path,
+            (settings.done_dir, settings.failed_dir),
+            lambda: self.agent.hint(settings.name),
+            settings.observer,
+            drop.is_remote,
+        )
+        self._watchers.append(watcher)
+        return DropSetup(
+            drop=drop,
+            shelves=self.shelves[settings.name],
+            rules=bundle_rules(settings, remote=drop.is_remote),
+            layout=settings.layout,
+            scan_s=settings.scan_s,
+            note=self._notes(drop),
+            supervise=watcher.check,
+        )
+
+    def _notes(self, drop: RealDropFolder) -> Callable[[Dossier | None, Sequence[Problem] | None], Note]:
+        def make(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
+            def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> tuple[str, bytes]:
+                now = datetime.now().astimezone()
+                if bundle.state is not BundleState.COMMITTED:
+                    why = problems if problems is not None else bundle.reasons
+                    text = now.strftime("%Y-%m-%d %H:%M:%S %z")
+                    return WHY, why_note(bundle.name, why, text, str(drop.root))
+                exam = dossier.exam if dossier else exam_again(drop, bundle, files)
+                warnings = dossier.warnings if dossier else ()
+                content = receipt(
+                    bundle,
+                    files,
+                    exam,
+                    url=self.gateway.address,
+                    agent=__version__,
+                    delivered_at=now,
+                    warnings=warnings,
+                )
+                return RECEIPT, content
+
+            return note
+
+        return make
+
+
+def exam_again(drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecord]) -> Mapping[str, str | int]:
+    """The exam as it was posted, for a receipt that a crash kept from being written: from the sidecar, which has not
+    been moved before the receipt is there. Empty if somebody has changed it in between."""
+    for record in files:
+        if record.kind is FileKind.SIDECAR:
+            finding = drop.inspect(record.path, record.stamp)
+            if finding is not None and finding.sidecar is not None and not finding.sidecar.problems:
+                return exam_from(finding.sidecar, bundle.counts).body()
+    return {}
+
+
+def shelves_of(drop: DropSettings) -> RealShelves:
+    """done/ and failed/ of a drop folder."""
+    return RealShelves(drop.path, drop.done_dir, drop.failed_dir)
+
+
+def make_shelves(drop: DropSettings) -> None:
+    """Make done/ and failed/ where the drop folder itself is there; where it is not, that is an outage for later."""
+    if drop.path.is_dir():
+        for folder in (drop.done_dir, drop.failed_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def bundle_rules(drop: DropSettings, *, remote: bool) -> BundleRules:
+    """A drop folder's rules, in seconds."""
+    settle_s = drop.settle_s if drop.settle_s is not None else (REMOTE_SETTLE_S if remote else LOCAL_SETTLE_S)
+    return BundleRules(
+        settle_s=settle_s,
+        quiet_s=drop.quiet_s,
+        marker=drop.marker,
+        match=drop.match,
+        deadline_s=drop.deadline_h * 3600,
+        fail_when_overdue=drop.on_deadline == "fail",
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What holds for all drop folders."""
+    sync = settings.sync
+    return Rules(
+        owner=socket.gethostname(),
+        workers=sync.workers,
+        retry=RetryRules(sync.retry_first_s, sync.retry_max_s, sync.retry_for_h * 3600),
+        permit_field=settings.gateway.permit_field,
+        today=today,
+    )

@@ -1,0 +1,23 @@
+"""The machine's clocks."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+
+class SystemClock:
+    """The Clock port on the real clocks."""
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only moves forward."""
+        return time.monotonic()
+
+
+def today() -> str:
+    """The day on this machine's wall, YYYY-MM-DD: shelves are for people."""
+    return datetime.now().astimezone().date().isoformat()

@@ -1,0 +1,89 @@
+"""Logs by loguru: the console and rotating files. One line for each transition; nothing personal in them.
+
+A patient's values are cut out of every line; while they are not known, names that a person chose are left out, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from loguru import logger
+
+from folder_agent.core.catalogue import disposition, explain
+from folder_agent.core.errors import Disposition, Problem
+from folder_agent.core.exam import scrub
+from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.ports import Publisher
+from folder_agent.core.records import BundleRecord
+
+_FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {message}"
+_ROTATE_BYTES = 20 * 1024 * 1024
+_LEVELS = {BundleState.REFUSED: "WARNING", BundleState.FAILED: "WARNING", BundleState.HELD: "WARNING"}
+
+
+def set_up(directory: Path | None, level: str, keep_days: int, *, console: bool = True) -> None:
+    """Log to the console (where there is one) and to `directory`/folder-agent.log, in UTF-8. Idempotent."""
+    logger.remove()
+    if console and sys.stderr is not None:
+        logger.add(sys.stderr, format=_FORMAT, level=level, backtrace=False, diagnose=False)
+    if directory is not None:
+        logger.add(
+            directory / "folder-agent.log",
+            format=_FORMAT,
+            level=level,
+            rotation=_ROTATE_BYTES,
+            retention=f"{keep_days} days",
+            encoding="utf-8",
+            errors="backslashreplace",
+            backtrace=False,
+            diagnose=False,  # a traceback's variables hold patients' data
+        )
+
+
+class LogPublisher:
+    """Writes down what the agent publishes."""
+
+    def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
+        """One line: drop folder, number, name, states, reason."""
+        name = "" if personal is None else f" {bundle.name}"
+        known = personal is not None
+        reasons = "; ".join(f"{r.code} {explain(r if known else replace(r, path=None), 'en')}" for r in bundle.reasons)
+        change = f"{before} -> {bundle.state}" if before else str(bundle.state)
+        line = f"{bundle.drop}#{bundle.id}{name}: {change} ({event}){': ' + reasons if reasons else ''}"
+        logger.log(_LEVELS.get(bundle.state, "INFO"), "{}", scrub(line, personal or ()))
+
+    def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
+        """Progress is for displays, not for the log."""
+
+    def notice(self, problem: Problem, is_over: bool = False) -> None:
+        """What concerns the agent as a whole."""
+        if is_over:
+            logger.info("recovered: {} {}", problem.code, explain(problem, "en"))
+            return
+        loud = disposition(problem) in (Disposition.HOLD, Disposition.FATAL)
+        logger.log("ERROR" if loud else "WARNING", "{} {}", problem.code, explain(problem, "en"))
+
+
+class Publishers:
+    """Tells each of several listeners."""
+
+    def __init__(self, *listeners: Publisher) -> None:
+        self._listeners = listeners
+
+    def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.transition(bundle, before, event, personal)
+
+    def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.sending(bundle, sent, total)
+
+    def notice(self, problem: Problem, is_over: bool = False) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.notice(problem, is_over)
