@@ -19,7 +19,8 @@ from folder_agent.agent.journal import Journal
 from folder_agent.agent.shelf import Note, Shelf
 from folder_agent.agent.workers import Workers
 from folder_agent.core.bundling import BundleRules
-from folder_agent.core.errors import AgentError, Problem, StaleState
+from folder_agent.core.catalogue import failure
+from folder_agent.core.errors import AgentError, Problem, StaleState, problem
 from folder_agent.core.grouping import Layout
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
 from folder_agent.core.planning import Action, in_order, next_action
@@ -232,7 +233,10 @@ class Agent:
         delivery = Delivery(drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
         try:
             committed = delivery.run(bundle)
-        except AgentError as error:
+        except StaleState:
+            raise
+        except Exception as raw:  # noqa: BLE001  a bundle's boundary: whatever breaks one must not stop the others
+            error = self._as_error(raw)
             if not self._stop:  # stopping is no failure: SENDING is what the next start goes on from
                 delivery.after(bundle, error, self._rules.retry, self._jitter())
             return error
@@ -244,9 +248,16 @@ class Agent:
         note = desk.setup.note(dossier, desk.bundles.verdicts.get(bundle.id))
         try:
             desk.shelf.run(bundle, self._rules.today(), note)
-        except AgentError as error:
-            self._put_off(bundle.id, error)
+        except Exception as raw:  # noqa: BLE001  a bundle's boundary, as above
+            self._put_off(bundle.id, self._as_error(raw))
         return None
+
+    def _as_error(self, raw: Exception) -> AgentError:
+        """Our own errors as they are; anything else is a fault of ours, told to the publisher, and tried again."""
+        if isinstance(raw, AgentError):
+            return raw
+        self._publisher.fault(raw)
+        return failure(problem("FA-INTERNAL", detail=type(raw).__name__))
 
     def _put_off(self, bundle_id: int, error: AgentError) -> None:
         """A move that failed is tried again later; its state already says that only the move is left."""

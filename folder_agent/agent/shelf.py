@@ -31,7 +31,7 @@ class Shelf:
         """Shelve the bundle; AgentError where that must be tried again later."""
         bundle = self._aim(bundle, day)
         target = bundle.target or ""
-        files = self._ledger.files_of(bundle.id)
+        files = [file for file in self._ledger.files_of(bundle.id) if file.is_open]
         self._shelves.prepare(target)
         name, content = note(bundle, files)
         if self._shelves.read(target, name) is None:

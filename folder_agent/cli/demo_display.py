@@ -53,6 +53,9 @@ class Display:
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
         """Bytes left."""
 
+    def fault(self, error: Exception) -> None:
+        """A fault of our own: the log has it."""
+
     def notice(self, problem: Problem, is_over: bool = False) -> None:
         """Something about the agent as a whole."""
 

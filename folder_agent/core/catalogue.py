@@ -466,6 +466,13 @@ CATALOGUE: dict[str, Reason] = {
         "the ledger was written by a newer version ({found}, this one knows {known})",
         "Upgrade folder-agent.",
     ),
+    "FA-INTERNAL": _reason(
+        RETRY,
+        "程序内部错误({detail})",
+        "会自动重试;若持续,请把日志发给支持人员。",
+        "an internal error ({detail})",
+        "It is tried again; if it lasts, send the log to support.",
+    ),
     "FA-CREDENTIALS": _reason(
         HOLD,
         "没有可用的 token({detail})",

@@ -279,6 +279,10 @@ class Publisher(Protocol):
         """Bytes of this bundle that have left, of so many in this attempt."""
         ...
 
+    def fault(self, error: Exception) -> None:
+        """A fault of our own, which should never happen; its traceback is worth keeping, its values are not."""
+        ...
+
     def notice(self, problem: Problem, is_over: bool = False) -> None:
         """Something about the agent as a whole began or ended (an outage, a hold); said once each."""
         ...

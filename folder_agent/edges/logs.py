@@ -6,6 +6,7 @@ A patient's values are cut out of every line; while they are not known, names th
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,11 @@ class LogPublisher:
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
         """Progress is for displays, not for the log."""
 
+    def fault(self, error: Exception) -> None:
+        """Where it happened; not the message, which may quote a patient's data."""
+        where = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
+        logger.error("internal error {} at {}", type(error).__name__, " < ".join(reversed(where)))
+
     def notice(self, problem: Problem, is_over: bool = False) -> None:
         """What concerns the agent as a whole."""
         if is_over:
@@ -82,6 +88,11 @@ class Publishers:
         """Tell all."""
         for listener in self._listeners:
             listener.sending(bundle, sent, total)
+
+    def fault(self, error: Exception) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.fault(error)
 
     def notice(self, problem: Problem, is_over: bool = False) -> None:
         """Tell all."""

@@ -66,9 +66,7 @@ def plain(path: str) -> str:
 
 def openable(path: Path) -> Path:
     """The path as this platform can open it, however long it is and whatever its names end in."""
-    if sys.platform != "win32":
-        return path
-    return Path(extended(os.path.normpath(path)))
+    return Path(extended(os.path.normpath(path))) if sys.platform == "win32" else path
 
 
 def normal(path: Path | str) -> str:
@@ -98,16 +96,22 @@ def matches(stamp: Stamp, found: os.stat_result) -> bool:
 
 def is_link(found: os.stat_result) -> bool:
     """Whether an lstat result is a symbolic link or, on Windows, a junction or mounted folder (never followed)."""
-    if stat.S_ISLNK(found.st_mode):
-        return True
-    if sys.platform != "win32":
+    return stat.S_ISLNK(found.st_mode) or _is_reparsed(found)
+
+
+if sys.platform == "win32":
+
+    def _is_reparsed(found: os.stat_result) -> bool:
+        # Other reparse points (OneDrive, deduplication, compression) are ordinary files to whoever opens them.
+        return bool(found.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT) and found.st_reparse_tag in (
+            stat.IO_REPARSE_TAG_SYMLINK,
+            stat.IO_REPARSE_TAG_MOUNT_POINT,
+        )
+
+else:
+
+    def _is_reparsed(found: os.stat_result) -> bool:  # noqa: ARG001
         return False
-    # Other reparse points (OneDrive, deduplication, compression) are ordinary files to whoever opens them.
-    reparsed = found.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT
-    return bool(reparsed) and found.st_reparse_tag in (
-        stat.IO_REPARSE_TAG_SYMLINK,
-        stat.IO_REPARSE_TAG_MOUNT_POINT,
-    )
 
 
 def is_gone(error: OSError) -> bool:

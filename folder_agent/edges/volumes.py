@@ -14,23 +14,37 @@ from pathlib import Path
 from folder_agent.edges.paths import plain
 
 # File systems whose files another machine can change, so that neither notifications nor inodes can be relied on.
-_REMOTE_TYPES = frozenset(
+_SHARES = (
     "cifs smb3 smbfs smb2 nfs nfs4 afs ncpfs coda 9p ceph glusterfs lustre beegfs gfs2 ocfs2 davfs virtiofs vboxsf "
     "vmhgfs prl_fs fuse.sshfs fuse.smbnetfs fuse.glusterfs fuse.ceph fuse.rclone fuse.s3fs fuse.davfs2 "
-    "fuse.vmhgfs-fuse fuse.cifs fuse.nfs fuse.gvfsd-fuse".split()
+    "fuse.vmhgfs-fuse fuse.cifs fuse.nfs fuse.gvfsd-fuse"
 )
+_REMOTE_TYPES = frozenset(_SHARES.split())
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def is_remote(path: Path) -> bool:
     """Whether the path lies on a network share (or a folder of the host machine); False where that is unknown."""
-    if sys.platform == "win32":
-        return _is_remote_windows(plain(os.path.abspath(path)))  # noqa: PTH100 - Path.absolute keeps ".."
-    try:
-        table = os.fsdecode(_MOUNTS.read_bytes())
-    except OSError:
-        return False
-    return file_system(os.path.realpath(path), table) in _REMOTE_TYPES
+    return _is_remote(path)
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    _DRIVE_REMOTE = 4  # GetDriveTypeW
+
+    def _is_remote(path: Path) -> bool:
+        text = plain(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
+        return text.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(text[:3]) == _DRIVE_REMOTE
+
+else:
+
+    def _is_remote(path: Path) -> bool:
+        try:
+            table = os.fsdecode(_MOUNTS.read_bytes())
+        except OSError:
+            return False
+        return file_system(os.path.realpath(path), table) in _REMOTE_TYPES
 
 
 def file_system(path: str, mountinfo: str) -> str | None:
@@ -47,15 +61,6 @@ def file_system(path: str, mountinfo: str) -> str | None:
         if holds and len(point) >= len(best):
             best, kind = point, rest.split(" ")[0]
     return kind
-
-
-def _is_remote_windows(path: str) -> bool:
-    if sys.platform != "win32":
-        return False
-    import ctypes
-
-    drive_remote = 4  # GetDriveTypeW: DRIVE_REMOTE
-    return path.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(path[:3]) == drive_remote
 
 
 def free_bytes(path: Path) -> int:

@@ -16,11 +16,12 @@ _JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir"})
 # A bundle that somebody drops back brings our notes with it; its next round may have renamed them.
 _OUR_NOTES = re.compile(r"(why|receipt)( \((\d+|earlier)\))*\.(txt|json)( \((\d+|earlier)\))*")
 _DICOM_OR_PDF = frozenset({"", ".dcm", ".dicom", ".dic", ".ima", ".img", ".pdf"})
-_FOREIGN = frozenset(
-    ".txt .log .md .xml .ini .cfg .inf .bak .lnk .url .exe .dll .bat .cmd .jar .htm .html .css .js .jpg .jpeg .png .gif "
-    ".bmp .ico .csv .doc .docx .xls .xlsx .ppt .pptx .rtf .zip .rar .7z .md5 .sha1 .sha256 .ok .done .end .fin .flag "
-    ".ready .complete .lock .lck .db .mp4 .avi".split()
+_LEFT_BESIDE = (
+    ".txt .log .md .xml .ini .cfg .inf .bak .lnk .url .exe .dll .bat .cmd .jar .htm .html .css .js "
+    ".jpg .jpeg .png .gif .bmp .ico .csv .doc .docx .xls .xlsx .ppt .pptx .rtf .zip .rar .7z "
+    ".md5 .sha1 .sha256 .ok .done .end .fin .flag .ready .complete .lock .lck .db .mp4 .avi"
 )
+_FOREIGN = frozenset(_LEFT_BESIDE.split())
 
 
 def kind_by_name(name: str, marker: str | None) -> FileKind | None:

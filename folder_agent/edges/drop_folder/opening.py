@@ -34,12 +34,16 @@ def open_for_reading(path: Path) -> BinaryIO:
     """
     descriptor = _descriptor(path)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotAFile(errno.EINVAL, "not a regular file")
+        _check_regular(os.fstat(descriptor))
         return os.fdopen(descriptor, "rb", buffering=_BUFFER)
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFile(errno.EINVAL, "not a regular file")
 
 
 if sys.platform == "win32":
@@ -66,7 +70,7 @@ if sys.platform == "win32":
         if not os.fstat(descriptor).st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT:
             return descriptor
         os.close(descriptor)
-        if is_link(os.lstat(extended(os.fspath(path)))):  # noqa: PTH116 - extended paths are text
+        if is_link(os.lstat(extended(os.fspath(path)))):
             raise LinkRefused(errno.ELOOP, "a link")
         return _create(path, 0)  # OneDrive, deduplication and the like: the driver behind it gives the content
 

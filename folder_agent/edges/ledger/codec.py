@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Any
 
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import BundleState, FileState, Transition
-from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry, Stamp
+from folder_agent.core.records import BundleRecord, Counts, FileKind, FileRecord, HistoryEntry, Stamp
 
 Values = tuple[Any, ...]
 
@@ -77,6 +78,7 @@ def bundle_values(record: BundleRecord) -> Values:
         clean(record.access_number),
         clean(record.study_id),
         record.emergency,
+        json.dumps(astuple(record.counts)),
         pack(record.reasons),
         record.overdue,
         record.attempts,
@@ -105,17 +107,18 @@ def bundle_record(row: Values) -> BundleRecord:
         access_number=row[8],
         study_id=row[9],
         emergency=bool(row[10]),
-        reasons=unpack(row[11]),
-        overdue=bool(row[12]),
-        attempts=row[13],
-        first_failed_at=row[14],
-        due_at=row[15],
-        answer=row[16],
-        committed_at=row[17],
-        target=row[18],
-        is_open=bool(row[19]),
-        owner=row[22],
-        lease_until=row[23],
+        counts=Counts(*json.loads(row[11])),
+        reasons=unpack(row[12]),
+        overdue=bool(row[13]),
+        attempts=row[14],
+        first_failed_at=row[15],
+        due_at=row[16],
+        answer=row[17],
+        committed_at=row[18],
+        target=row[19],
+        is_open=bool(row[20]),
+        owner=row[23],
+        lease_until=row[24],
     )
 
 
@@ -134,7 +137,8 @@ def birth_values(record: FileRecord | BundleRecord, at: float) -> Values:
 
 def history_entry(row: Values) -> HistoryEntry:
     """The entry of a row of tables.HISTORY_COLUMNS."""
-    return HistoryEntry(*row[:6], reasons=unpack(row[6]))
+    at, subject, subject_id, was, event, became, packed = row
+    return HistoryEntry(at, subject, subject_id, was, event, became, unpack(packed))
 
 
 def reasons(record: FileRecord | BundleRecord) -> tuple[Problem, ...]:

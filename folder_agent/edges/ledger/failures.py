@@ -52,7 +52,7 @@ def translate(error: BaseException) -> AgentError | StaleState:
     if isinstance(origin, sqlite3.Error):
         return _sqlite(origin)
     if isinstance(origin, PostgresInterfaceError):
-        return _ledger("connection lost", _RETRY)
+        return _ledger("the server refuses TLS", _FATAL) if "SSL" in str(origin) else _ledger("connection lost", _RETRY)
     if isinstance(origin, PostgresError):
         return _postgres(origin)
     if isinstance(origin, OSError):
@@ -61,9 +61,10 @@ def translate(error: BaseException) -> AgentError | StaleState:
 
 
 def _origin(error: BaseException) -> BaseException:
-    """peewee hands the driver's exception on as its first argument."""
-    first = error.args[0] if error.args else None
-    return first if isinstance(error, PeeweeException) and isinstance(first, BaseException) else error
+    """The driver's own exception, which peewee wraps: twice, where connecting fails within a statement."""
+    while isinstance(inner := getattr(error, "orig", None), BaseException):
+        error = inner
+    return error
 
 
 def _sqlite(error: sqlite3.Error) -> AgentError | StaleState:

@@ -26,6 +26,7 @@ class Bundle(Model):
     access_number = TextField(null=True)
     study_id = TextField(null=True)
     emergency = BooleanField()
+    counts = TextField()  # JSON: images, reports, PDFs, series
     reasons = TextField(null=True)  # JSON, masked
     overdue = BooleanField()
     attempts = BigIntegerField()

@@ -1,0 +1,164 @@
+"""What a DICOM file is and whether it is whole: its identifying header values, or what is wrong with it.
+
+Reads from an open file only. The walk over the bytes is ours, because pydicom's reader takes a short value for a whole
+one; what values mean is pydicom's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pydicom.charset import convert_encodings, decode_bytes
+
+from folder_agent.core.records import DicomFacts
+from folder_agent.edges.drop_folder.dicom_bytes import (
+    CutShort,
+    FileBytes,
+    InflatedBytes,
+    Source,
+    Unreadable,
+)
+from folder_agent.edges.drop_folder.dicom_content import PURPOSES, SIZES, STRUCTURED_REPORTS, ascii_of, check_content
+from folder_agent.edges.drop_folder.dicom_headers import Coding, Syntax, looks_explicit, read_header
+from folder_agent.edges.drop_folder.dicom_walk import Elements, walk
+
+HEAD = 144  # bytes that tell whether to look further: preamble, DICM, and the first element's header
+_IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+_DICOMDIR = "1.2.840.10008.1.3.10"
+_KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+
+_MEDIA_SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
+_CHARSET, _SOP_CLASS, _SOP_INSTANCE, _ACCESSION = 0x00080005, 0x00080016, 0x00080018, 0x00080050
+_PATIENT_ID, _STUDY, _SERIES = 0x00100020, 0x0020000D, 0x0020000E
+_WANTED = SIZES | {_CHARSET, _SOP_CLASS, _SOP_INSTANCE, _ACCESSION, _PATIENT_ID, _STUDY, _SERIES}
+_NEEDED = (
+    (_SOP_CLASS, "SOPClassUID"),
+    (_SOP_INSTANCE, "SOPInstanceUID"),
+    (_STUDY, "StudyInstanceUID"),
+    (_SERIES, "SeriesInstanceUID"),
+)
+_UID = re.compile(r"[0-9][0-9.]{0,63}")  # DICOM PS3.5 9.1, but for leading zeros, which old devices write
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its messages quote values, which may name a patient
+
+
+@dataclass(frozen=True, slots=True)
+class DicomDirectory:
+    """The file is a media directory (DICOM PS3.10, chapter 8), not an instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where the data set begins, and how it is coded."""
+
+    source: Source
+    syntax: Syntax
+    transfer_syntax: str
+    is_directory: bool
+
+
+def may_be_dicom(head: bytes) -> bool:
+    """Whether the first bytes are those of a DICOM file (PS3.10 7.1), or of a data set without preamble."""
+    return has_preamble(head) or _is_bare_data_set(head[:8])
+
+
+def has_preamble(head: bytes) -> bool:
+    """Whether the file says that it is DICOM, so that whatever is wrong with it is damage."""
+    return head[128:132] == b"DICM"
+
+
+def _is_bare_data_set(header: bytes) -> bool:
+    """Written without preamble, a file begins with its meta information (group 0002) or its data set (0008)."""
+    if len(header) < 8:
+        return False
+    group, element = int.from_bytes(header[:2], "little"), int.from_bytes(header[2:4], "little")
+    if header[:2] == b"\0\x08":
+        return looks_explicit(header)
+    length = int.from_bytes(header[4:], "little")
+    return (group == 2 or (group == 8 and element <= 0x0018)) and (looks_explicit(header) or length < 1024)
+
+
+def read_dicom(file: BinaryIO, size: int, has_preamble: bool) -> DicomFacts | DicomDirectory | None:
+    """Walk the whole file. None: without preamble, and not DICOM after all.
+
+    Raises CutShort or Unreadable, whose texts hold no value of the file, and OSError where reading fails.
+    """
+    file.seek(132 if has_preamble else 0, os.SEEK_SET)
+    found = Elements()
+    try:
+        start = _start(FileBytes(file, size))
+        if start.is_directory:
+            return DicomDirectory()
+        walk(start.source, start.syntax, _WANTED, PURPOSES, found)
+    except (CutShort, Unreadable):
+        if has_preamble or {_SOP_CLASS, _SOP_INSTANCE} <= found.values.keys():
+            raise
+        return None
+    if not has_preamble and not {_SOP_CLASS, _SOP_INSTANCE} <= found.values.keys():
+        return None
+    return _facts(found, start)
+
+
+def _start(source: FileBytes) -> _Start:
+    """Read the file meta information (DICOM PS3.10 7.1): explicit VR little endian whatever follows it. Its group
+    length is not relied on; it ends where group 0002 ends."""
+    meta = {}
+    while source.peek(2) == b"\x02\0":
+        tag, _, length = read_header(source, Syntax(Coding.EITHER, little=True))
+        if tag in (_MEDIA_SOP_CLASS, _TRANSFER_SYNTAX) and length <= 128:
+            meta[tag] = ascii_of(source.take(length))
+        else:
+            source.skip(length)
+    named = meta.get(_TRANSFER_SYNTAX, "")
+    inner = InflatedBytes(source) if named in _DEFLATED else source
+    syntax = _syntax(named, inner.peek(8))
+    guessed = _IMPLICIT if syntax.coding is Coding.IMPLICIT else _EXPLICIT if syntax.little else _BIG_ENDIAN
+    return _Start(inner, syntax, named or guessed, meta.get(_MEDIA_SOP_CLASS) == _DICOMDIR)
+
+
+def _syntax(named: str, first: bytes) -> Syntax:
+    """How the data set is coded (DICOM PS3.5 chapter 10 and annex A). What its first element shows counts for more
+    than what the transfer syntax says: private ones and old converters say it wrongly."""
+    seems_little = int.from_bytes(first[:2], "little") <= int.from_bytes(first[:2], "big")  # groups begin low
+    little = named != _BIG_ENDIAN if named else seems_little
+    return Syntax(Coding.EXPLICIT if looks_explicit(first) else Coding.IMPLICIT, little)
+
+
+def _facts(found: Elements, start: _Start) -> DicomFacts:
+    uids = {tag: ascii_of(found.values.get(tag, b"")) for tag, _ in _NEEDED}
+    for tag, name in _NEEDED:
+        if not _UID.fullmatch(uids[tag]):
+            raise Unreadable(f"{name} is no UID" if uids[tag] else f"no {name}")
+    is_image = check_content(found, uids[_SOP_CLASS], start.transfer_syntax, start.syntax.little)
+    return DicomFacts(
+        sop_class=uids[_SOP_CLASS],
+        sop_instance=uids[_SOP_INSTANCE],
+        study=uids[_STUDY],
+        series=uids[_SERIES],
+        transfer_syntax=start.transfer_syntax,
+        patient_id=_text(found, _PATIENT_ID),
+        accession=_text(found, _ACCESSION),
+        is_image=is_image,
+        is_report=uids[_SOP_CLASS].startswith(STRUCTURED_REPORTS) and uids[_SOP_CLASS] != _KEY_OBJECTS,
+    )
+
+
+def _text(found: Elements, tag: int) -> str | None:
+    """A value of VR LO or SH in its data set's character set (DICOM PS3.5 6.1.2.3 and 6.2)."""
+    raw = found.values.get(tag, b"").strip(b"\0 ")
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii") or None
+    names = [name.strip() for name in ascii_of(found.values.get(_CHARSET, b"")).split("\\")]
+    try:
+        # pydicom complains of odd character sets, in words that quote the value; then it does what can be done.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return decode_bytes(raw, convert_encodings(names), set()).strip("\0 ") or None
+    except Exception as error:  # noqa: BLE001 - whatever a library raises over a file's content is the file's fault
+        raise Unreadable(type(error).__name__) from None

@@ -1,0 +1,75 @@
+"""The front-end machine as the agent knows it: the Gateway port over HTTPS (gateway.md).
+
+`open_gateway` puts the parts together; nothing is connected before the first request.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+from folder_agent.core.ports import Clock, Transport
+from folder_agent.core.records import Answer
+from folder_agent.edges.drop_folder.opening import open_for_reading
+from folder_agent.edges.gateway.client import Link, make_client
+from folder_agent.edges.gateway.form import Form
+from folder_agent.edges.gateway.multipart import OpenFile, ShouldStop
+from folder_agent.edges.gateway.signing import SignedHeaders
+from folder_agent.edges.gateway.stow import Stow
+from folder_agent.edges.gateway.study_add import StudyAdd
+from folder_agent.edges.gateway.trust import make_context
+from folder_agent.settings import Settings
+
+DICOM_WEB_PATH = "/dicom-web/studies"
+
+
+class HttpGateway:
+    """The exam interface and the transports, over one pool of connections. Safe for many threads."""
+
+    def __init__(self, link: Link, study_add: StudyAdd, images: Transport | None, reports: Transport | None) -> None:
+        self.address = study_add.url
+        self.images = images
+        self.reports = reports
+        self._link = link
+        self._study_add = study_add
+
+    def for_exam(self, exam: Mapping[str, str | int]) -> HttpGateway:
+        """The same gateway, whose forms carry the exam's identity."""
+        bound = copy.copy(self)
+        if isinstance(self.reports, Form):
+            bound.reports = self.reports.for_exam(exam)
+        return bound
+
+    def commit(self, exam: Mapping[str, str | int]) -> Answer:
+        """Post the exam information; see ports.Gateway."""
+        return self._study_add.commit(exam)
+
+    def close(self) -> None:
+        """Give back every connection; nothing can be sent afterwards."""
+        self._link.close()
+
+
+def open_gateway(
+    settings: Settings,
+    token: str,
+    clock: Clock,
+    should_stop: ShouldStop,
+    open_file: OpenFile = open_for_reading,
+) -> HttpGateway:
+    """The gateway of the settings. Raises AgentError (FA-GW-TLS, HOLD) if the CA file cannot be used."""
+    gateway = settings.gateway
+    context = make_context(gateway.ca_file, gateway.fingerprint)
+    auth = SignedHeaders(gateway.app_id, token, clock)
+    client = make_client(auth, context, gateway.timeout_s, settings.sync.workers)
+    link = Link(client, clock, gateway.timeout_s)
+    stow_url = settings.stow.url or gateway.url + DICOM_WEB_PATH
+    stow = Stow(link, stow_url, open_file, should_stop)
+    form = Form(link, gateway.url, settings.form.path, open_file, should_stop)
+    images: dict[str, Transport | None] = {"stow": stow, "none": None}
+    reports: dict[str, Transport | None] = {"form": form, "none": None}
+    return HttpGateway(
+        link,
+        StudyAdd(link, gateway.url + gateway.study_path),
+        images[settings.images.transport],
+        reports[settings.reports.transport],
+    )

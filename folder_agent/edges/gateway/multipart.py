@@ -1,0 +1,125 @@
+"""A multipart body (RFC 2046 5.1) that is streamed from files: its length is known before, each byte is read once.
+
+Touches the files only by reading them. A file that is not the announced one any more breaks the body off, so that the
+receiver gets an incomplete request and keeps nothing of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from folder_agent.core.catalogue import failure
+from folder_agent.core.errors import AgentError, problem
+from folder_agent.core.ports import Progress
+from folder_agent.core.records import Outgoing
+from folder_agent.edges.drop_folder.opening import why_not
+from folder_agent.edges.paths import is_gone, matches
+
+BLOCK = 256 * 1024  # bytes read and sent at a time
+_DIGEST_LENGTH = 64  # SHA-256 as hex
+
+OpenFile = Callable[[Path], BinaryIO]
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestOf:
+    """Stands for the SHA-256 of a file that was sent earlier in the same body: its length is fixed, so it may wait."""
+
+    file_id: int
+
+
+Piece = bytes | Outgoing | DigestOf
+
+
+def new_boundary() -> str:
+    """A boundary that no content can contain by accident or intent: 128 random bits."""
+    return f"folder-agent-{secrets.token_hex(16)}"
+
+
+def length_of(pieces: Sequence[Piece]) -> int:
+    """The body's length in bytes."""
+    return sum(_length(piece) for piece in pieces)
+
+
+def _length(piece: Piece) -> int:
+    if isinstance(piece, Outgoing):
+        return piece.stamp.size
+    return len(piece) if isinstance(piece, bytes) else _DIGEST_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a body needs while it is read."""
+
+    open_file: OpenFile
+    should_stop: ShouldStop
+
+
+class Body:
+    """The pieces, one after the other. Iterating sends: `digests` holds the SHA-256 of each file that went out whole.
+
+    Raises AgentError while it is read: FA-CHANGED or another reason of the file (WAIT), FA-STOPPING (RETRY).
+    """
+
+    def __init__(self, pieces: Sequence[Piece], reading: Reading, progress: Progress) -> None:
+        self.digests: dict[int, str] = {}
+        self._pieces = pieces
+        self._reading = reading
+        self._progress = progress
+        self._blocks = self._stream()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._blocks
+
+    def close(self) -> None:
+        """Close the file that was being read, if the receiver did not want the rest."""
+        self._blocks.close()
+
+    def _stream(self) -> Generator[bytes, None, None]:
+        for piece in self._pieces:
+            if isinstance(piece, Outgoing):
+                yield from self._blocks_of(piece)
+            else:
+                yield piece if isinstance(piece, bytes) else self.digests[piece.file_id].encode()
+
+    def _blocks_of(self, file: Outgoing) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        with self._opened(file) as stream:
+            left = file.stamp.size
+            while left and (block := self._block(stream, min(left, BLOCK), file)):
+                digest.update(block)
+                left -= len(block)
+                yield block
+                self._progress(len(block))
+            if left or not matches(file.stamp, os.fstat(stream.fileno())):
+                raise failure(problem("FA-CHANGED", file.path))
+        self.digests[file.file_id] = digest.hexdigest()
+
+    def _opened(self, file: Outgoing) -> BinaryIO:
+        try:
+            stream = self._reading.open_file(file.location)
+        except OSError as error:
+            raise _unreadable(error, file) from None
+        if not matches(file.stamp, os.fstat(stream.fileno())):
+            stream.close()
+            raise failure(problem("FA-CHANGED", file.path))
+        return stream
+
+    def _block(self, stream: BinaryIO, size: int, file: Outgoing) -> bytes:
+        if self._reading.should_stop():
+            raise failure(problem("FA-STOPPING"))
+        try:
+            return stream.read(size)
+        except OSError as error:
+            raise _unreadable(error, file) from None
+
+
+def _unreadable(error: OSError, file: Outgoing) -> AgentError:
+    return failure(problem("FA-CHANGED", file.path) if is_gone(error) else why_not(error, file.path))

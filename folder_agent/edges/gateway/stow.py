@@ -1,0 +1,211 @@
+"""DICOM files by STOW-RS (PS3.18 10.5): batches as multipart/related, each instance's fate read from the answer.
+
+Touches the files by reading them once, and the network by a Link. Nothing is held in memory but the block being sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from folder_agent.core.catalogue import failure
+from folder_agent.core.errors import AgentError, Disposition, Problem, problem
+from folder_agent.core.ports import Accepted, Progress
+from folder_agent.core.records import Acceptance, Outgoing
+from folder_agent.edges.gateway.answers import DUPLICATE, STATUSES, by_status, judge, told
+from folder_agent.edges.gateway.client import Link, Reply
+from folder_agent.edges.gateway.multipart import Body, OpenFile, Piece, Reading, ShouldStop, length_of, new_boundary
+from folder_agent.edges.gateway.stow_answer import StoreResponse, read_store_response
+
+BATCH_FILES = 100
+BATCH_BYTES = 64 * 1024 * 1024
+STOW_ANSWER_LIMIT = 16 * 1024 * 1024  # bytes
+_LEAST_BATCH_BYTES = 1024 * 1024
+_WITH_VERDICTS = frozenset({200, 202, 409})  # PS3.18 Table 10.5.3-1: all, some or none were stored
+
+_STORED, _AGAIN, _PERMISSION, _REFUSED = "", "FA-GW-INSTANCE-AGAIN", "FA-GW-PERMISSION", "FA-GW-INSTANCE"
+# (mask, value) of a Failure Reason (PS3.18 10.5.3.1, PS3.4 Table B.2-1, PS3.7 C.5) -> what it means; else: refused.
+FAILURE_REASONS: dict[tuple[int, int], str] = {
+    (0xFFFF, 0x0110): _AGAIN,  # processing failure
+    (0xFFFF, 0x0111): _STORED,  # duplicate SOP instance: it is there already
+    (0xFFFF, 0x0124): _PERMISSION,  # not authorized
+    (0xFF00, 0xA700): _AGAIN,  # out of resources
+}
+_FIRST = (Disposition.REFUSE, Disposition.HOLD, Disposition.RETRY)
+
+
+class Halve(Exception):
+    """The batch must be sent in smaller requests: it is too large, or one answer for all of it does not tell enough."""
+
+    def __init__(self, too_large: bool) -> None:
+        super().__init__()
+        self.too_large = too_large
+
+
+class Stow:
+    """The Transport to one STOW-RS address."""
+
+    def __init__(
+        self,
+        link: Link,
+        url: str,
+        open_file: OpenFile,
+        should_stop: ShouldStop,
+        batch_files: int = BATCH_FILES,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        self.destination = url
+        self._link = link
+        self._reading = Reading(open_file, should_stop)
+        self._batch_files = batch_files
+        self._batch_bytes = batch_bytes
+
+    def send(self, files: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
+        """Send in batches; see ports.Transport. A file larger than a batch goes alone."""
+        waiting = list(files)
+        while waiting:
+            batch = next_batch(waiting, self._batch_files, self._batch_bytes)
+            self._send(batch, accepted, progress)
+            gone = {file.file_id for file in batch}
+            waiting = [file for file in waiting if file.file_id not in gone]
+
+    def _send(self, batch: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
+        """Send one batch, in halves if it is too much at once."""
+        try:
+            acceptances, failures = self._attempt(batch, progress)
+        except Halve as request:
+            if request.too_large:
+                self._expect_less(batch)
+            middle = len(batch) // 2
+            self._send(batch[:middle], accepted, progress)
+            self._send(batch[middle:], accepted, progress)
+            return
+        if acceptances:
+            accepted(acceptances)
+        if failures:
+            raise min(failures, key=lambda error: _FIRST.index(error.disposition))
+
+    def _expect_less(self, batch: Sequence[Outgoing]) -> None:
+        """Remember what was too much, so that the next batches are not sent in vain, too."""
+        total = sum(file.stamp.size for file in batch)
+        self._batch_bytes = min(self._batch_bytes, max(_LEAST_BATCH_BYTES, total // 2))
+
+    def _attempt(self, batch: Sequence[Outgoing], progress: Progress) -> tuple[list[Acceptance], list[AgentError]]:
+        boundary = new_boundary()
+        pieces = list(_pieces(batch, boundary))
+        headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Content-Length": str(length_of(pieces)),
+            "Accept": "application/dicom+json",
+        }
+        with closing(Body(pieces, self._reading, progress)) as body:
+            reply = self._link.exchange(self.destination, headers, body, STOW_ANSWER_LIMIT)
+        return self._verdicts(batch, body, reply)
+
+    def _verdicts(
+        self, batch: Sequence[Outgoing], body: Body, reply: Reply
+    ) -> tuple[list[Acceptance], list[AgentError]]:
+        response = _response(batch, reply)
+        acceptances, failures = [], []
+        for file in batch:
+            found, digest = _verdict(file, response), body.digests.get(file.file_id)
+            if isinstance(found, Problem):
+                failures.append(failure(found))
+            elif digest is None:
+                failures.append(failure(problem("FA-GW-ANSWER", file.path, detail="it came before the file was sent")))
+            else:
+                answer = f"HTTP {reply.status}{found}"
+                acceptances.append(Acceptance(file.file_id, digest, self.destination, answer))
+        return acceptances, failures
+
+
+def next_batch(files: Sequence[Outgoing], most_files: int, most_bytes: int) -> list[Outgoing]:
+    """The files that go next, in order: within the bounds, and never two of one SOPInstanceUID, whose verdicts could
+    not be told apart. The first file always goes."""
+    batch: list[Outgoing] = []
+    instances: set[str | None] = set()
+    total = 0
+    for file in files:
+        if file.sop_instance in instances:
+            continue
+        if batch and (len(batch) >= most_files or total + file.stamp.size > most_bytes):
+            break
+        batch.append(file)
+        instances.add(file.sop_instance)
+        total += file.stamp.size
+    return batch
+
+
+def _pieces(batch: Sequence[Outgoing], boundary: str) -> Iterator[Piece]:
+    lead = ""
+    for file in batch:
+        head = f"Content-Type: application/dicom\r\nContent-Length: {file.stamp.size}\r\n\r\n"
+        yield f"{lead}--{boundary}\r\n{head}".encode()
+        yield file
+        lead = "\r\n"
+    yield f"\r\n--{boundary}--\r\n".encode()
+
+
+def _response(batch: Sequence[Outgoing], reply: Reply) -> StoreResponse:
+    """The verdicts by instance. Raises Halve, or AgentError where there are none."""
+    if STATUSES.get(reply.status) == "FA-GW-AUTH":
+        raise by_status(reply)
+    found = told(reply.body)
+    is_duplicate = found is not None and found.code == DUPLICATE  # of one of them, at least: which, we learn singly
+    if len(batch) > 1 and (reply.status == 413 or is_duplicate):
+        raise Halve(too_large=reply.status == 413)
+    if found is not None:
+        return _all_stored(batch, reply)
+    if reply.status not in _WITH_VERDICTS:
+        raise _about(batch, by_status(reply))
+    return _with_unnamed(batch, read_store_response(reply.body))
+
+
+def _with_unnamed(batch: Sequence[Outgoing], response: StoreResponse) -> StoreResponse:
+    """Failures without a name (Other Failures Sequence) are those of the unmentioned files, if their number agrees."""
+    known = response.stored.keys() | response.failed.keys()
+    unmentioned = [file.sop_instance or "" for file in batch if file.sop_instance not in known]
+    if len(unmentioned) == len(response.unnamed):
+        response.failed.update(zip(unmentioned, response.unnamed, strict=True))
+    return response
+
+
+def _all_stored(batch: Sequence[Outgoing], reply: Reply) -> StoreResponse:
+    """The gateway answered in its own form: one code for the whole batch."""
+    try:
+        judge(reply)
+    except AgentError as error:
+        raise _about(batch, error) from None
+    return StoreResponse(stored={file.sop_instance or "": None for file in batch})
+
+
+def _about(batch: Sequence[Outgoing], error: AgentError) -> AgentError:
+    """Name the file where the failure can only mean this one."""
+    if len(batch) > 1 or error.disposition is not Disposition.REFUSE:
+        return error
+    about = error.problem
+    return AgentError(Problem(about.code, batch[0].path, about.values, about.private), error.disposition)
+
+
+def _verdict(file: Outgoing, response: StoreResponse) -> Problem | str:
+    """What the answer says of one file: a problem, or a remark on its acceptance. A failure outweighs a success."""
+    uid = file.sop_instance or ""
+    if uid in response.failed:
+        return _failed(file, response.failed[uid])
+    if uid in response.stored:
+        warning = response.stored[uid]
+        return "" if warning is None else f", warning 0x{warning:04X}"
+    return problem("FA-GW-ANSWER", file.path, detail="instance not mentioned")
+
+
+def _failed(file: Outgoing, reason: int | None) -> Problem | str:
+    if reason is None:
+        return problem(_AGAIN, file.path, reason="?")
+    name = f"0x{reason:04X}"
+    matching = (outcome for (mask, value), outcome in FAILURE_REASONS.items() if reason & mask == value)
+    outcome = next(matching, _REFUSED)
+    if outcome == _STORED:
+        return f", already there ({name})"
+    if outcome == _PERMISSION:
+        return Problem(_PERMISSION, file.path, (("code", name), ("message", "not authorized")))
+    return problem(outcome, file.path, reason=name)

@@ -1,0 +1,127 @@
+"""What the ledger can be asked. Touches the database, reading only."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from peewee import Expression, Model, fn
+
+from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF
+from folder_agent.core.ports import Tallies
+from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry
+from folder_agent.edges.ledger import codec, tables
+from folder_agent.edges.ledger.session import Session
+
+_BUNDLE = ("id", *tables.BUNDLE_COLUMNS, "owner", "lease_until")
+_FILE = ("id", *tables.FILE_COLUMNS)
+_ASSIGNABLE = [str(kind) for kind in (FileKind.DICOM, FileKind.PDF, FileKind.UNKNOWN)]
+
+
+class Queries:
+    """The reading half of the Ledger port."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._tables = tables.bind(session.engine)
+
+    def open_bundles(self) -> list[BundleRecord]:
+        bundle = self._tables.bundle
+        return self._bundles(bundle.open_key.is_null(False), bundle.created_at, bundle.id)
+
+    def bundle(self, bundle_id: int) -> BundleRecord | None:
+        found = self._bundles(self._tables.bundle.id == bundle_id)
+        return found[0] if found else None
+
+    def open_files(self, drop: str) -> list[FileRecord]:
+        file = self._tables.file
+        return self._files((file.drop_name == drop) & file.open_key.is_null(False), file.id)
+
+    def files_of(self, bundle_id: int) -> list[FileRecord]:
+        file = self._tables.file
+        return self._files(file.bundle_id == bundle_id, file.path, file.id)
+
+    def accepted(self, access_number: str | None, study_uid: str | None, destination: str) -> list[FileRecord]:
+        file, exam = self._tables.file, self._exam(access_number, study_uid)
+        if exam is None:
+            return []
+        bundles = self._tables.bundle.select(self._tables.bundle.id).where(exam)
+        was_accepted = (file.destination == destination) & file.accepted_at.is_null(False)
+        return self._files(file.bundle_id.in_(bundles) & was_accepted, file.id)
+
+    def is_delivered(self, access_number: str | None, study_uid: str | None) -> bool:
+        exam = self._exam(access_number, study_uid)
+        return exam is not None and self._any(exam & self._tables.bundle.committed_at.is_null(False))
+
+    def target_is_taken(self, target: str) -> bool:
+        return self._any(self._tables.bundle.target == target)
+
+    def history(self, bundle_id: int) -> list[HistoryEntry]:
+        history, file = self._tables.history, self._tables.file
+        files = file.select(file.id).where(file.bundle_id == bundle_id)
+        mine = (history.subject == "bundle") & (history.subject_id == bundle_id)
+        its_files = (history.subject == "file") & history.subject_id.in_(files)
+        rows = self._rows(history, tables.HISTORY_COLUMNS, mine | its_files, history.id)
+        return [codec.history_entry(row) for row in rows]
+
+    def find_bundles(self, name: str, limit: int = 50) -> list[BundleRecord]:
+        if codec.clean(name) != name:
+            return []  # the database cannot hold such a name, so it holds no such bundle
+        bundle = self._tables.bundle
+        texts = (bundle.name, bundle.access_number, bundle.study_id, bundle.target_name)
+        found = reduce(or_, [column == name for column in texts])
+        if name.isascii() and name.isdecimal() and len(name) <= 18:  # as long as a BIGINT surely takes
+            found |= bundle.id == int(name)
+        return self._bundles(found, bundle.created_at.desc(), bundle.id.desc(), limit=limit)
+
+    def latest_bundles(self, limit: int = 50) -> list[BundleRecord]:
+        bundle = self._tables.bundle
+        return self._bundles(None, bundle.changed_at.desc(), bundle.id.desc(), limit=limit)
+
+    def tallies(self) -> Tallies:
+        bundle, file = self._tables.bundle, self._tables.file
+        leaving = [str(state) for state in ON_THE_WAY_TO_A_SHELF]
+        waits = bundle.open_key.is_null(False) & bundle.state.not_in(leaving)
+        strays = file.open_key.is_null(False) & file.bundle_id.is_null() & file.kind.in_(_ASSIGNABLE)
+        with self._session.reading():
+            return Tallies(
+                bundles=_count(bundle),
+                files=_count(file),
+                oldest_open_at=bundle.select(fn.min(bundle.created_at)).where(waits).scalar(),
+                unassigned=file.select().where(strays).count(),
+            )
+
+    def recall(self, name: str) -> str | None:
+        note = self._tables.note
+        rows = self._rows(note, ("content",), note.name == name, note.name)
+        return rows[0][0] if rows else None
+
+    def _exam(self, access_number: str | None, study_uid: str | None) -> Expression | None:
+        bundle = self._tables.bundle
+        known = [(bundle.access_number, access_number), (bundle.study_uid, study_uid)]
+        terms = [column == codec.clean(value) for column, value in known if value is not None]
+        return reduce(or_, terms) if terms else None
+
+    def _any(self, where: Expression) -> bool:
+        bundle = self._tables.bundle
+        return bool(self._rows(bundle, ("id",), where, limit=1))
+
+    def _bundles(self, where: Expression | None, *order: Any, limit: int | None = None) -> list[BundleRecord]:
+        return [
+            codec.bundle_record(row) for row in self._rows(self._tables.bundle, _BUNDLE, where, *order, limit=limit)
+        ]
+
+    def _files(self, where: Expression, *order: Any) -> list[FileRecord]:
+        return [codec.file_record(row) for row in self._rows(self._tables.file, _FILE, where, *order)]
+
+    def _rows(
+        self, model: type[Model], columns: tuple[str, ...], where: Any, *order: Any, limit: int | None = None
+    ) -> list[Any]:
+        query = model.select(*[getattr(model, column) for column in columns]).order_by(*order).limit(limit)
+        with self._session.reading():
+            return self._session.engine.fetch(query if where is None else query.where(where))
+
+
+def _count(model: Any) -> dict[str, int]:
+    return dict(model.select(model.state, fn.count(model.id)).group_by(model.state).tuples())

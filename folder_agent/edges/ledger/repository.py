@@ -1,0 +1,123 @@
+"""The Ledger port itself: the one place where a state is written. Touches the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from folder_agent.core.errors import StaleState
+from folder_agent.core.lifecycle import BundleState, FileState, Transition
+from folder_agent.core.records import BundleRecord, FileKind, FileRecord, Sighting
+from folder_agent.edges.ledger import codec
+from folder_agent.edges.ledger.engine import Change
+from folder_agent.edges.ledger.queries import Queries
+from folder_agent.edges.ledger.tables import BUNDLE_COLUMNS, FILE_COLUMNS, HISTORY_COLUMNS
+
+_CHUNK = 5_000  # rows a statement: enough to be fast, few enough to hold in memory
+_T = TypeVar("_T")
+
+
+class PeeweeLedger(Queries):
+    """The Ledger port on a database; its promises stand there. Safe for any number of threads and processes."""
+
+    def sight(
+        self, drop: str, sightings: Iterable[Sighting], kinds: Mapping[str, FileKind], at: float
+    ) -> list[FileRecord]:
+        records: list[FileRecord] = []
+        with self._session.writing():
+            for chunk in _chunks(sightings):
+                records += self._sight(drop, chunk, kinds, at)
+        return records
+
+    def open_bundle(self, drop: str, key: str, name: str, at: float) -> BundleRecord:
+        engine, bundle = self._session.engine, self._tables.bundle
+        with self._session.writing():
+            (number,) = engine.next_ids(bundle, 1)
+            record = BundleRecord(number, drop, key, name, BundleState.GATHERING, created_at=at, changed_at=at)
+            engine.insert_rows(bundle, ("id", *BUNDLE_COLUMNS), [(number, *codec.bundle_values(record))])
+            self._tell([codec.birth_values(record, at)])
+        return record
+
+    def apply(self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
+        with self._session.writing():
+            for chunk in _chunks(transitions):
+                self._change([(step.before.state, step.after) for step in chunk])
+                self._tell([codec.history_values(step) for step in chunk])
+                self._close_files([step.after.id for step in chunk if _closes(step.after)])
+
+    def amend(self, records: Sequence[FileRecord | BundleRecord]) -> None:
+        with self._session.writing():
+            for chunk in _chunks(records):
+                self._change([(record.state, record) for record in chunk])
+
+    def claim(self, bundle_id: int, owner: str, now: float, lease_s: float) -> bool:
+        bundle = self._tables.bundle
+        is_ours_to_take = bundle.owner.is_null() | (bundle.lease_until < now) | (bundle.owner == owner)
+        query = bundle.update(owner=owner, lease_until=now + lease_s).where(
+            (bundle.id == bundle_id) & bundle.open_key.is_null(False) & is_ours_to_take
+        )
+        with self._session.writing():
+            return bool(query.execute() == 1)
+
+    def release(self, bundle_id: int, owner: str) -> None:
+        bundle = self._tables.bundle
+        query = bundle.update(owner=None, lease_until=None).where((bundle.id == bundle_id) & (bundle.owner == owner))
+        with self._session.writing():
+            query.execute()
+
+    def remember(self, name: str, value: str | None) -> None:
+        note = self._tables.note
+        with self._session.writing():
+            if value is None:
+                note.delete().where(note.name == name).execute()
+            else:
+                fresh = note.insert(name=name, content=codec.clean(value))
+                fresh.on_conflict(conflict_target=[note.name], preserve=[note.content]).execute()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _sight(
+        self, drop: str, sightings: Sequence[Sighting], kinds: Mapping[str, FileKind], at: float
+    ) -> list[FileRecord]:
+        engine, file = self._session.engine, self._tables.file
+        records = [
+            FileRecord(number, drop, seen.path, seen.stamp, FileState.SEEN, kinds.get(seen.path, FileKind.UNKNOWN))
+            for number, seen in zip(engine.next_ids(file, len(sightings)), sightings, strict=True)
+        ]
+        engine.insert_rows(file, ("id", *FILE_COLUMNS), [(r.id, *codec.file_values(r)) for r in records])
+        self._tell([codec.birth_values(record, at) for record in records])
+        return records
+
+    def _change(self, changes: Sequence[tuple[str, FileRecord | BundleRecord]]) -> None:
+        """Write each record over its row, if the row is still in the given state, else undo everything."""
+        engine, files, bundles = self._session.engine, list[Change](), list[Change]()
+        for state, record in changes:
+            if isinstance(record, FileRecord):
+                files.append((record.id, str(state), codec.file_values(record)))
+            else:
+                bundles.append((record.id, str(state), codec.bundle_values(record)))
+        changed = engine.update_rows(self._tables.file, FILE_COLUMNS, files) if files else 0
+        changed += engine.update_rows(self._tables.bundle, BUNDLE_COLUMNS, bundles) if bundles else 0
+        if changed != len(changes):
+            raise StaleState(f"{len(changes) - changed} of {len(changes)} rows had moved on")
+
+    def _close_files(self, bundle_ids: Sequence[int]) -> None:
+        """What is on a shelf is open no longer: its path in the drop folder is free for a newcomer."""
+        if bundle_ids:
+            file = self._tables.file
+            file.update(is_open=False, open_key=None).where(file.bundle_id.in_(bundle_ids)).execute()
+
+    def _tell(self, rows: Sequence[codec.Values]) -> None:
+        self._session.engine.insert_rows(self._tables.history, HISTORY_COLUMNS, rows)
+
+
+def _closes(record: FileRecord | BundleRecord) -> bool:
+    return isinstance(record, BundleRecord) and not record.is_open
+
+
+def _chunks(items: Iterable[_T]) -> Iterator[list[_T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk

@@ -1,0 +1,98 @@
+"""The ledger's SQLite: WAL and synchronous=FULL, one file on a local disk that only its owner may read.
+
+Touches that file, its -wal and -shm, and the folder that it lies in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from peewee import Model, SqliteDatabase
+
+from folder_agent.core.catalogue import failure
+from folder_agent.core.errors import problem
+from folder_agent.edges.ledger.codec import Values
+from folder_agent.edges.ledger.engine import Change, Engine, names
+
+BUSY_S = 10
+_SETTINGS: dict[str, str | int] = {
+    "journal_mode": "wal",
+    "synchronous": "full",  # in WAL mode anything less may lose the last commits with the power
+    "foreign_keys": "on",
+    "secure_delete": "fast",  # what is overwritten does not linger in the file, where that costs nothing
+    "journal_size_limit": 64 * 1024 * 1024,  # bytes: a -wal that one huge look blew up shrinks again
+}
+
+
+class SqliteEngine(Engine, SqliteDatabase):
+    """One SQLite file. `readonly` neither makes nor changes anything."""
+
+    read_mode: ClassVar[str] = "DEFERRED"
+    write_mode: ClassVar[str] = "IMMEDIATE"  # a reader that turns writer midway could not wait for its turn
+    one_writer: ClassVar[bool] = True
+    ddl: ClassVar[Mapping[str, str]] = {
+        "id": "INTEGER PRIMARY KEY",
+        "double": "REAL",
+        "bool": "INTEGER",
+        "ordered": "TEXT",
+        "hash": "",
+    }
+
+    def __init__(self, path: Path, readonly: bool = False) -> None:
+        self.path = path
+        where = path.absolute().as_uri() + "?mode=" + ("ro" if readonly else "rw")
+        pragmas = {"query_only": "on"} if readonly else _SETTINGS
+        # Any thread may close a connection (Connections.close), but only its own ever uses it.
+        super().__init__(where, pragmas=pragmas, timeout=BUSY_S, uri=True, check_same_thread=False)
+
+    def create(self) -> None:
+        """Make the folder and an empty file for the owner alone; -wal and -shm take over the file's rights."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def lock_schema(self) -> None:
+        """BEGIN IMMEDIATE has locked it already."""
+
+    def next_ids(self, model: type[Model], count: int) -> list[int]:
+        cursor = self.run(f'SELECT coalesce(max("id"), 0) FROM "{model._meta.table_name}"')  # noqa: S608
+        first = int(cursor.fetchone()[0]) + 1
+        return list(range(first, first + count))
+
+    def insert_rows(self, model: type[Model], columns: Sequence[str], rows: Sequence[Values]) -> None:
+        marks = ", ".join("?" * len(columns))
+        sql = f'INSERT INTO "{model._meta.table_name}" ({names(columns)}) VALUES ({marks})'  # noqa: S608 - our names
+        self._run_many(sql, rows)
+
+    def update_rows(self, model: type[Model], columns: Sequence[str], changes: Sequence[Change]) -> int:
+        marks = ", ".join(f'"{column}" = ?' for column in columns)
+        sql = f'UPDATE "{model._meta.table_name}" SET {marks} WHERE "id" = ? AND "state" = ?'  # noqa: S608 - our names
+        return self._run_many(sql, [(*values, row, state) for row, state, values in changes])
+
+    def rollback(self) -> None:
+        """A full disk has SQLite roll back by itself; saying so again would hide why."""
+        database: Any = self
+        if database.connection().in_transaction:
+            super().rollback()
+
+    def _run_many(self, sql: str, rows: Sequence[Values]) -> int:
+        database: Any = self
+        cursor = database.cursor()
+        cursor.executemany(sql, rows)
+        return int(cursor.rowcount)
+
+    def _connect(self) -> Any:
+        parent: Any = super()
+        connection = parent._connect()
+        self.connections.keep(connection)
+        return connection
+
+
+def path_of(url: str) -> Path:
+    """The file of `sqlite:///relative.db`, `sqlite:////absolute.db` or `sqlite:///C:/folder/x.db`."""
+    name = url.removeprefix("sqlite:///")
+    if name == url or not name or name == ":memory:":
+        raise failure(problem("FA-LEDGER", detail="the url names no file"))
+    return Path(name)

@@ -1,0 +1,218 @@
+"""The Ledger port in memory, for the agent's tests. Passes the same contract tests as the real ones.
+
+`close` forgets nothing and refuses nothing, so that a test may start a second agent on the same ledger.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import PureWindowsPath
+
+from folder_agent.core.errors import Problem, StaleState
+from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState, FileState, Transition
+from folder_agent.core.ports import Tallies
+from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry, Sighting
+
+Record = FileRecord | BundleRecord
+
+
+@dataclass
+class _Rows:
+    """All that the ledger holds. `taken` says which row holds what only one may hold."""
+
+    files: dict[int, FileRecord] = field(default_factory=dict)
+    bundles: dict[int, BundleRecord] = field(default_factory=dict)
+    history: list[HistoryEntry] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    taken: dict[tuple[str, ...], Record] = field(default_factory=dict)
+
+    def copy(self) -> _Rows:
+        return _Rows(dict(self.files), dict(self.bundles), list(self.history), dict(self.notes), dict(self.taken))
+
+    def put(self, record: Record) -> None:
+        old = self.files.get(record.id) if isinstance(record, FileRecord) else self.bundles.get(record.id)
+        for claim in () if old is None else _unique(old):
+            del self.taken[claim]
+        for claim in _unique(record):
+            if claim in self.taken:
+                raise StaleState(f"taken: {claim}")
+            self.taken[claim] = record
+        if isinstance(record, BundleRecord):
+            self.bundles[record.id] = replace(record, reasons=_masked(record.reasons))
+        elif record.bundle_id is not None and record.bundle_id not in self.bundles:
+            raise StaleState(f"no bundle {record.bundle_id}")
+        else:
+            self.files[record.id] = replace(record, reason=record.reason and record.reason.masked())
+
+    def change(self, state: str, record: Record) -> None:
+        """Write the record over its row, but never the claim."""
+        old = self.files.get(record.id) if isinstance(record, FileRecord) else self.bundles.get(record.id)
+        if old is None or old.state != state:
+            raise StaleState(f"{record.id} has moved on")
+        if isinstance(record, BundleRecord) and isinstance(old, BundleRecord):
+            record = replace(record, owner=old.owner, lease_until=old.lease_until)
+        self.put(record)
+
+    def tell(self, at: float, before: str, event: str, record: Record) -> None:
+        reasons = record.reasons if isinstance(record, BundleRecord) else (record.reason,) if record.reason else ()
+        subject = "bundle" if isinstance(record, BundleRecord) else "file"
+        entry = HistoryEntry(at, subject, record.id, str(before), str(event), str(record.state), _masked(reasons))
+        self.history.append(entry)
+
+
+class FakeLedger:
+    """The whole port; one lock, and a copy of everything for each change."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._rows = _Rows()
+
+    def open_bundles(self) -> list[BundleRecord]:
+        found = [bundle for bundle in self._rows.bundles.values() if _is_open(bundle)]
+        return sorted(found, key=lambda bundle: (bundle.created_at, bundle.id))
+
+    def open_files(self, drop: str) -> list[FileRecord]:
+        return [file for file in self._rows.files.values() if file.drop == drop and _is_open(file)]
+
+    def bundle(self, bundle_id: int) -> BundleRecord | None:
+        return self._rows.bundles.get(bundle_id)
+
+    def files_of(self, bundle_id: int) -> list[FileRecord]:
+        found = [file for file in self._rows.files.values() if file.bundle_id == bundle_id]
+        return sorted(found, key=lambda file: (file.path, file.id))
+
+    def sight(
+        self, drop: str, sightings: Iterable[Sighting], kinds: Mapping[str, FileKind], at: float
+    ) -> list[FileRecord]:
+        records = []
+        with self._changing() as rows:
+            for seen in sightings:
+                kind = kinds.get(seen.path, FileKind.UNKNOWN)
+                record = FileRecord(len(rows.files) + 1, drop, seen.path, seen.stamp, FileState.SEEN, kind)
+                rows.put(record)
+                rows.tell(at, "", "see", record)
+                records.append(record)
+        return records
+
+    def open_bundle(self, drop: str, key: str, name: str, at: float) -> BundleRecord:
+        with self._changing() as rows:
+            record = BundleRecord(len(rows.bundles) + 1, drop, key, name, BundleState.GATHERING, at, at)
+            rows.put(record)
+            rows.tell(at, "", "open", record)
+        return record
+
+    def apply(self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
+        with self._changing() as rows:
+            for step in transitions:
+                rows.change(step.before.state, step.after)
+                rows.tell(step.at, step.before.state, step.event, step.after)
+                if isinstance(step.after, BundleRecord) and not step.after.is_open:
+                    for file in [file for file in rows.files.values() if file.bundle_id == step.after.id]:
+                        rows.put(replace(file, is_open=False))
+
+    def amend(self, records: Sequence[Record]) -> None:
+        with self._changing() as rows:
+            for record in records:
+                rows.change(record.state, record)
+
+    def claim(self, bundle_id: int, owner: str, now: float, lease_s: float) -> bool:
+        with self._changing() as rows:
+            bundle = rows.bundles.get(bundle_id)
+            if bundle is None or not _is_open(bundle):
+                return False
+            if bundle.owner not in {None, owner} and not (bundle.lease_until or 0.0) < now:
+                return False
+            rows.bundles[bundle_id] = replace(bundle, owner=owner, lease_until=now + lease_s)
+            return True
+
+    def release(self, bundle_id: int, owner: str) -> None:
+        with self._changing() as rows:
+            bundle = rows.bundles.get(bundle_id)
+            if bundle is not None and bundle.owner == owner:
+                rows.bundles[bundle_id] = replace(bundle, owner=None, lease_until=None)
+
+    def accepted(self, access_number: str | None, study_uid: str | None, destination: str) -> list[FileRecord]:
+        exams = {bundle.id for bundle in self._exams(access_number, study_uid)}
+        files = [file for file in self._rows.files.values() if file.bundle_id in exams]
+        return [file for file in files if file.destination == destination and file.accepted_at is not None]
+
+    def is_delivered(self, access_number: str | None, study_uid: str | None) -> bool:
+        return any(bundle.committed_at is not None for bundle in self._exams(access_number, study_uid))
+
+    def target_is_taken(self, target: str) -> bool:
+        return any(bundle.target == target for bundle in self._rows.bundles.values())
+
+    def history(self, bundle_id: int) -> list[HistoryEntry]:
+        mine = {("bundle", bundle_id), *(("file", file.id) for file in self.files_of(bundle_id))}
+        return [entry for entry in self._rows.history if (entry.subject, entry.subject_id) in mine]
+
+    def find_bundles(self, name: str, limit: int = 50) -> list[BundleRecord]:
+        found = [bundle for bundle in self._rows.bundles.values() if name in _names(bundle)]
+        return sorted(found, key=lambda bundle: (bundle.created_at, bundle.id), reverse=True)[:limit]
+
+    def latest_bundles(self, limit: int = 50) -> list[BundleRecord]:
+        every = self._rows.bundles.values()
+        return sorted(every, key=lambda bundle: (bundle.changed_at, bundle.id), reverse=True)[:limit]
+
+    def tallies(self) -> Tallies:
+        waiting = [bundle.created_at for bundle in self.open_bundles() if bundle.state not in ON_THE_WAY_TO_A_SHELF]
+        loose = [file for file in self._rows.files.values() if _is_open(file) and file.bundle_id is None]
+        return Tallies(
+            bundles=dict(Counter(str(bundle.state) for bundle in self._rows.bundles.values())),
+            files=dict(Counter(str(file.state) for file in self._rows.files.values())),
+            oldest_open_at=min(waiting, default=None),
+            unassigned=sum(file.kind in {FileKind.DICOM, FileKind.PDF, FileKind.UNKNOWN} for file in loose),
+        )
+
+    def remember(self, name: str, value: str | None) -> None:
+        with self._changing() as rows:
+            rows.notes.pop(name, None)
+            if value is not None:
+                rows.notes[name] = value
+
+    def recall(self, name: str) -> str | None:
+        return self._rows.notes.get(name)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _exams(self, access_number: str | None, study_uid: str | None) -> list[BundleRecord]:
+        return [
+            bundle
+            for bundle in self._rows.bundles.values()
+            if (access_number is not None and bundle.access_number == access_number)
+            or (study_uid is not None and bundle.study_uid == study_uid)
+        ]
+
+    @contextmanager
+    def _changing(self) -> Iterator[_Rows]:
+        """A copy to change, which takes the place of the rows at the end; readers never see half of it."""
+        with self._lock:
+            rows = self._rows.copy()
+            yield rows
+            self._rows = rows
+
+
+def _is_open(record: Record) -> bool:
+    return record.is_open and record.state not in {FileState.VANISHED, BundleState.DONE, BundleState.WITHDRAWN}
+
+
+def _unique(record: Record) -> list[tuple[str, ...]]:
+    """What no other row may hold at the same time."""
+    if isinstance(record, FileRecord):
+        return [("file", record.drop, record.path)] if _is_open(record) else []
+    claims = [("bundle", record.drop, record.key)] if _is_open(record) else []
+    return claims if record.target is None else [*claims, ("target", record.target)]
+
+
+def _masked(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(problem.masked() for problem in problems)
+
+
+def _names(bundle: BundleRecord) -> set[str | None]:
+    folder = None if bundle.target is None else PureWindowsPath(bundle.target).name
+    return {str(bundle.id), bundle.name, bundle.access_number, bundle.study_id, folder}

@@ -1,0 +1,252 @@
+"""What every implementation of the Shelves port keeps: in memory, on one disk, and between two disks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from folder_agent.core.errors import AgentError, Disposition
+from folder_agent.core.notes import why_note
+from folder_agent.core.ports import Shelves
+from folder_agent.core.records import Stamp
+from folder_agent.edges.paths import as_text, from_text, stamp_of
+from folder_agent.edges.shelves import RealShelves
+from tests.contracts.fake_shelves import FakeShelves, Held
+
+DAY = "2026-01-31"
+NOTE = why_note("CT1", [], "2026-01-31 10:00", "D:\\drop")
+OTHER_NOTE = why_note("CT1", [], "2026-02-01 10:00", "D:\\drop")
+
+
+class World:
+    """A drop folder with its shelves, seen by the test."""
+
+    shelves: Shelves
+
+    def put(self, path: str, content: bytes, mtime_ns: int = 1_700_000_000_000_000_000) -> Stamp:
+        raise NotImplementedError
+
+    def dropped(self) -> dict[str, bytes]:
+        raise NotImplementedError
+
+    def put_on_shelf(self, target: str, inside: str, content: bytes) -> None:
+        raise NotImplementedError
+
+    def new_target(self, shelf: str = "done", name: str = "CT1") -> str:
+        target = self.shelves.choose(shelf, DAY, name, 1)
+        self.shelves.prepare(target)
+        return target
+
+
+class FakeWorld(World):
+    def __init__(self) -> None:
+        self.shelves = self.fake = FakeShelves()
+
+    def put(self, path: str, content: bytes, mtime_ns: int = 1_700_000_000_000_000_000) -> Stamp:
+        self.fake.drop[path] = Held(content, mtime_ns)
+        return self.fake.drop[path].stamp
+
+    def dropped(self) -> dict[str, bytes]:
+        return {path: held.content for path, held in self.fake.drop.items()}
+
+    def put_on_shelf(self, target: str, inside: str, content: bytes) -> None:
+        self.fake.shelved[target][inside] = Held(content)
+
+
+class RealWorld(World):
+    def __init__(self, root: Path, shelf: Path) -> None:
+        self.root, self.shelf = root, shelf
+        self.shelves = RealShelves(root, shelf / "done", shelf / "failed")
+
+    def put(self, path: str, content: bytes, mtime_ns: int = 1_700_000_000_000_000_000) -> Stamp:
+        place = self.root / from_text(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        os.utime(place, ns=(mtime_ns, mtime_ns))
+        return stamp_of(place.lstat())
+
+    def dropped(self) -> dict[str, bytes]:
+        files = (path for path in self.root.rglob("*") if path.is_file() and self.shelf not in path.parents)
+        return {as_text(path.relative_to(self.root).as_posix()): path.read_bytes() for path in files}
+
+    def put_on_shelf(self, target: str, inside: str, content: bytes) -> None:
+        (Path(target) / inside).write_bytes(content)
+
+
+@pytest.fixture(params=["fake", "real", "across"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    (tmp_path / "drop").mkdir()
+    if request.param == "real":
+        yield RealWorld(tmp_path / "drop", tmp_path / "drop" / "shelf")
+        return
+    other = other_volume(tmp_path)
+    try:
+        yield RealWorld(tmp_path / "drop", other)
+    finally:
+        shutil.rmtree(other)
+
+
+def other_volume(here: Path) -> Path:
+    """A new folder on another volume than `here`."""
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == here.stat().st_dev:
+        if os.environ.get("FOLDER_AGENT_CI") == "1":
+            pytest.fail("no second volume to move to")
+        pytest.skip("no second volume to move to")
+    return Path(tempfile.mkdtemp(dir=shm))
+
+
+def refused(error: pytest.ExceptionInfo[AgentError], detail: str | None = None) -> bool:
+    told = error.value
+    same = told.problem.code == "FA-SHELF" and told.disposition is Disposition.RETRY
+    return same and detail in {None, dict(told.problem.values)["detail"]}
+
+
+def test_a_place_is_chosen_by_shelf_day_and_safe_name(world: World) -> None:
+    first = world.shelves.choose("done", DAY, "CT:1/x", 1)
+    assert [Path(first).parts[-3:], Path(world.shelves.choose("failed", DAY, "CT1", 3)).parts[-3:]] == [
+        ("done", DAY, "CT_1_x"),
+        ("failed", DAY, "CT1 (3)"),
+    ]
+    assert Path(first).is_absolute()
+
+
+def test_a_place_is_free_until_it_is_prepared_and_preparing_repeats(world: World) -> None:
+    target = world.shelves.choose("done", DAY, "CT1", 1)
+    assert world.shelves.is_free(target)
+    world.shelves.prepare(target)
+    world.shelves.prepare(target)
+    assert not world.shelves.is_free(target)
+
+
+def test_a_file_is_moved_and_moving_it_again_says_so_again(world: World) -> None:
+    stamp, target = world.put("CT1/影像/1.dcm", b"pixels"), world.new_target()
+    assert world.shelves.move("CT1/影像/1.dcm", target, "影像/1.dcm", stamp)
+    assert world.shelves.move("CT1/影像/1.dcm", target, "影像/1.dcm", stamp)
+    world.shelves.sync(target, ["CT1/影像", "CT1"])
+    assert world.shelves.read(target, "影像/1.dcm") == b"pixels"
+    assert world.dropped() == {}
+
+
+def test_a_file_that_is_neither_here_nor_there_is_told(world: World) -> None:
+    assert world.shelves.move("CT1/1.dcm", world.new_target(), "1.dcm", Stamp(6, 1, 0)) is False
+
+
+def test_a_newcomer_of_the_same_name_stays(world: World) -> None:
+    stamp, target = world.put("1.dcm", b"pixels"), world.new_target()
+    assert world.shelves.move("1.dcm", target, "1.dcm", stamp)
+    world.put("1.dcm", b"others", mtime_ns=5_000_000_000)
+    assert world.shelves.move("1.dcm", target, "1.dcm", stamp)
+    assert world.shelves.read(target, "1.dcm") == b"pixels"
+    assert world.dropped() == {"1.dcm": b"others"}
+
+
+def test_a_copy_whose_original_was_not_removed_is_finished(world: World) -> None:
+    stamp, target = world.put("1.dcm", b"pixels"), world.new_target()
+    world.put_on_shelf(target, "1.dcm", b"pixels")
+    assert world.shelves.move("1.dcm", target, "1.dcm", stamp)
+    assert (world.dropped(), world.shelves.read(target, "1.dcm")) == ({}, b"pixels")
+
+
+@pytest.mark.parametrize("theirs", [b"longer than ours", b"slexip", b""])
+def test_what_is_not_ours_is_never_overwritten(world: World, theirs: bytes) -> None:
+    stamp, target = world.put("1.dcm", b"pixels"), world.new_target()
+    world.put_on_shelf(target, "1.dcm", theirs)
+    with pytest.raises(AgentError) as error:
+        world.shelves.move("1.dcm", target, "1.dcm", stamp)
+    assert refused(error, "EEXIST")
+    assert (world.dropped(), world.shelves.read(target, "1.dcm")) == ({"1.dcm": b"pixels"}, theirs)
+
+
+def test_a_file_that_changed_before_it_was_moved_is_not_moved(world: World) -> None:
+    stamp, target = world.put("1.dcm", b"pixels"), world.new_target()
+    world.put("1.dcm", b"others", mtime_ns=5_000_000_000)
+    with pytest.raises(AgentError) as error:
+        world.shelves.move("1.dcm", target, "1.dcm", stamp)
+    assert (error.value.problem.code, error.value.disposition) == ("FA-CHANGED", Disposition.WAIT)
+    assert error.value.problem.path == "1.dcm"
+    assert (world.dropped(), world.shelves.read(target, "1.dcm")) == ({"1.dcm": b"others"}, None)
+
+
+@pytest.mark.parametrize("path", ["../1.dcm", "a/../../1.dcm", "/etc/passwd", "", ".", "a//b", "a/./b"])
+def test_paths_that_lead_out_are_refused(world: World, path: str) -> None:
+    stamp, target = world.put("1.dcm", b"pixels"), world.new_target()
+    for source, inside in ((path, "1.dcm"), ("1.dcm", path)):
+        with pytest.raises(AgentError) as error:
+            world.shelves.move(source, target, inside, stamp)
+        assert refused(error, "EINVAL")
+    with pytest.raises(AgentError):
+        world.shelves.read(target, path)
+    assert world.dropped() == {"1.dcm": b"pixels"}
+
+
+def test_nothing_moves_into_a_folder_that_was_not_prepared(world: World) -> None:
+    stamp, target = world.put("1.dcm", b"pixels"), world.shelves.choose("failed", DAY, "CT1", 1)
+    for inside in ("1.dcm", "sub/1.dcm"):
+        with pytest.raises(AgentError) as error:
+            world.shelves.move("1.dcm", target, inside, stamp)
+        assert refused(error, "ENOENT")
+        assert dict(error.value.problem.values)["shelf"] == "failed"
+    assert world.dropped() == {"1.dcm": b"pixels"}
+
+
+def test_a_note_replaces_our_own_and_no_other(world: World) -> None:
+    target = world.new_target("failed")
+    world.shelves.write_note(target, "WHY.txt", NOTE)
+    world.shelves.write_note(target, "WHY.txt", OTHER_NOTE)
+    assert world.shelves.read(target, "WHY.txt") == OTHER_NOTE
+    world.put_on_shelf(target, "receipt.json", b'{"sum": 12}')
+    with pytest.raises(AgentError) as error:
+        world.shelves.write_note(target, "receipt.json", b'{\n  "receipt": 1,')
+    assert refused(error, "EEXIST")
+    assert world.shelves.read(target, "receipt.json") == b'{"sum": 12}'
+
+
+def test_reading_what_is_not_there(world: World) -> None:
+    target = world.shelves.choose("done", DAY, "CT1", 1)
+    assert world.shelves.read(target, "receipt.json") is None
+    world.shelves.prepare(target)
+    assert world.shelves.read(target, "receipt.json") is None
+
+
+def test_tidying_never_raises(world: World) -> None:
+    world.put("CT1/left.txt", b"x")
+    world.shelves.tidy(["CT1", "", "not there", "../out", "not/there"])
+    assert world.dropped() == {"CT1/left.txt": b"x"}
+
+
+def test_failed_bundles_are_known_by_their_files(world: World) -> None:
+    assert not world.shelves.has_failed()
+    world.new_target("done")
+    world.new_target("failed")
+    assert not world.shelves.has_failed()
+    world.shelves.write_note(world.new_target("failed"), "WHY.txt", NOTE)
+    assert world.shelves.has_failed()
+
+
+def test_a_bundle_goes_back_whole_under_a_free_name(world: World) -> None:
+    target = world.new_target("failed", "CT1 (2)")
+    stamps = {path: world.put(f"x/{path}", path.encode()) for path in ("a.json", "1.dcm", "sub/2.dcm")}
+    for path, stamp in stamps.items():
+        world.shelves.move(f"x/{path}", target, path, stamp)
+    world.shelves.write_note(target, "WHY.txt", NOTE)
+    world.put("CT1/other.dcm", b"other")
+    assert world.shelves.put_back(target, "CT1") == "CT1 (2)"
+    back = {f"CT1 (2)/{path}": path.encode() for path in stamps}
+    assert world.dropped() == {**back, "CT1 (2)/WHY.txt": NOTE, "CT1/other.dcm": b"other"}
+    assert world.shelves.is_free(target)
+    assert not world.shelves.has_failed()
+
+
+def test_a_bundle_that_is_not_there_cannot_go_back(world: World) -> None:
+    with pytest.raises(AgentError) as error:
+        world.shelves.put_back(world.shelves.choose("failed", DAY, "CT1", 1), "CT1")
+    assert refused(error, "ENOENT")
