@@ -44,6 +44,8 @@ class State:
         self.exams: dict[str, JsonObject] = {}
         self._instances: dict[str, Kept] = {}
         self._files: dict[tuple[str, str, str], Kept] = {}
+        # By kind and study or accession number: looking through everything for each exam would be quadratic.
+        self._index: dict[tuple[Kind, str, str], set[tuple[str, ...]]] = {}
         self.counts = dict.fromkeys(("posts", "instances", "files", "repeats", "conflicts", "requests"), 0)
         path = folder / "journal.jsonl"
         for entry in read_journal(path):
@@ -90,7 +92,8 @@ class State:
                 target = instance_path(self.folder, instance.study, instance.sop)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.replace(target)
-            self._instances[instance.sop] = Kept(instance.kind, instance.study, instance.accession, sha256, size)
+            kept = Kept(instance.kind, instance.study, instance.accession, sha256, size)
+            self._add_instance(instance.sop, kept)
         return False
 
     def keep_file(self, name: str, kept: Kept, source: Path | None, fields: JsonObject) -> tuple[bool, Path | None]:
@@ -98,7 +101,7 @@ class State:
         with self._lock:
             if (kept.accession, name, kept.sha256) in self._files:
                 return True, None
-            self._files[kept.accession, name, kept.sha256] = kept
+            self._add_file(name, kept)
             if source is None:
                 return False, None
             folder = self.folder / "files" / safe_name(kept.accession)
@@ -112,11 +115,21 @@ class State:
     def received(self, kind: Kind, study: str, accession: str) -> int:
         """How many of that kind have come for the study or the accession number so far."""
         with self._lock:
-            everything = [*self._instances.values(), *self._files.values()]
-        return sum(
-            kept.kind == kind and ((bool(study) and kept.study == study) or kept.accession == accession)
-            for kept in everything
-        )
+            by_study = self._index.get((kind, "study", study), set()) if study else set()
+            return len(by_study | self._index.get((kind, "accession", accession), set()))
+
+    def _add_instance(self, sop: str, kept: Kept) -> None:
+        self._instances[sop] = kept
+        self._enter((sop,), kept)
+
+    def _add_file(self, name: str, kept: Kept) -> None:
+        key = (kept.accession, name, kept.sha256)
+        self._files[key] = kept
+        self._enter(key, kept)
+
+    def _enter(self, key: tuple[str, ...], kept: Kept) -> None:
+        self._index.setdefault((kept.kind, "study", kept.study), set()).add(key)
+        self._index.setdefault((kept.kind, "accession", kept.accession), set()).add(key)
 
     def _count(self, entry: JsonObject) -> None:
         self.counts["requests"] += 1
@@ -136,9 +149,9 @@ class State:
                 continue
             kept = Kept(item["kind"], item["study"], item["accession"], item["sha256"], item["size"])
             if "sop" in item:
-                self._instances[item["sop"]] = kept
+                self._add_instance(item["sop"], kept)
             else:
-                self._files[kept.accession, item["name"], kept.sha256] = kept
+                self._add_file(item["name"], kept)
         self._count(entry)
 
 

@@ -19,10 +19,13 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.fileset import FileSet
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
 from folder_agent.core.exam import FIELD_CLASSES, FieldClass
+from folder_agent.core.grouping import Member, group
+from folder_agent.core.settling import Watched
+from folder_agent.edges.drop_folder import RealDropFolder
 
 SAMPLES = Path(__file__).parents[2] / "sample_drop"
 SCRIPT, README = SAMPLES / "make_samples.py", SAMPLES / "README.md"
@@ -185,10 +188,22 @@ def test_three_transfer_syntaxes_are_shown() -> None:
 
 
 def test_the_dicomdir_leads_to_every_image() -> None:
-    disc = SAMPLES / "CD-MR77"
-    found = sorted(Path(instance.path) for instance in FileSet(disc / "DICOMDIR"))
-    assert found == sorted((disc / "IMAGES").iterdir())
-    assert all("." not in path.name for path in found)
+    """By its offsets (PS3.3 F.2.2), as a viewer goes; pydicom's FileSet would leave a temporary folder behind."""
+    directory = dcmread(SAMPLES / "CD-MR77" / "DICOMDIR")
+    records = {record.seq_item_tell: record for record in directory.DirectoryRecordSequence}
+    here, names, kinds = directory.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity, [], []
+    while here:
+        record = records.pop(here)
+        kinds.append(record.DirectoryRecordType)
+        if kinds[-1] == "IMAGE":
+            image = dcmread(SAMPLES.joinpath("CD-MR77", *record.ReferencedFileID), stop_before_pixels=True)
+            assert image.SOPInstanceUID == record.ReferencedSOPInstanceUIDInFile
+            names.append(Path(image.filename))
+        here = record.OffsetOfReferencedLowerLevelDirectoryEntity or record.OffsetOfTheNextDirectoryRecord
+    assert kinds == ["PATIENT", "STUDY", "SERIES"] + ["IMAGE"] * 6
+    assert records == {}
+    assert names == sorted((SAMPLES / "CD-MR77" / "IMAGES").iterdir())
+    assert all("." not in path.name for path in names)
 
 
 @pytest.fixture
@@ -301,3 +316,70 @@ def test_the_list_tells_every_file_with_size_and_digest() -> None:
 def test_one_exam_is_an_emergency() -> None:
     urgent = [name_of(path) for path in SIDECARS if read_json(path)["studyCategory"] == "emergency"]
     assert urgent == ["EMERG-CT2/exam.json"]
+
+
+# --- what the agent makes of them -------------------------------------------------------------------------------------
+
+
+def verdicts(root: Path, unchanged_for: float) -> dict[str, Verdict]:
+    """The agent's judgement of each bundle, by key, when nothing has changed for so many seconds."""
+    drop = RealDropFolder("samples", root)
+    members = []
+    for sighting in drop.look():
+        finding = drop.inspect(sighting.path, sighting.stamp)
+        assert finding is not None, sighting.path
+        members.append(Member(sighting.path, finding.kind, Watched(sighting.stamp, 0.0), finding))
+    grouping = group(members)
+    assert grouping.unassigned == ()
+    return {one.key: judge(one, BundleRules(), unchanged_for, unchanged_for) for one in grouping.groups}
+
+
+def in_words(verdict: Verdict) -> str:
+    if isinstance(verdict, Complete):
+        return "complete"
+    problems = verdict.problems if isinstance(verdict, Refused) else verdict.reasons
+    return " ".join(sorted({problem.code for problem in problems}))
+
+
+OUTCOMES = {
+    "CD-MR77/": "complete",
+    "CT20260301-001/": "complete",
+    "EMERG-CT2/": "complete",
+    "GB18030-US9/": "complete",
+    "LISTED-CT6/": "complete",
+    "MIXED-CR8/": "FA-MISMATCH",
+    "NOID-DX5/": "FA-FIELD-MISSING",
+    "SR-CT55/": "complete",
+    "WAIT-MG3/": "FA-WAIT-FILES",
+    "outpatient/DX1001.json": "complete",
+    "outpatient/DX1002.json": "complete",
+}
+
+
+def test_the_agent_judges_each_bundle_as_the_readme_says(tmp_path: Path) -> None:
+    script().make(tmp_path)
+    late = verdicts(tmp_path, 61.0)
+    assert {key: in_words(verdict) for key, verdict in late.items()} == OUTCOMES
+    early = verdicts(tmp_path, 3.0)
+    assert {key: in_words(verdict) for key, verdict in early.items()} == OUTCOMES | {"GB18030-US9/": "FA-WAIT-QUIET"}
+    assert isinstance(late["WAIT-MG3/"], Waiting)
+    assert {key for key, verdict in late.items() if isinstance(verdict, Refused)} == {"MIXED-CR8/", "NOID-DX5/"}
+
+
+def test_the_local_forms_arrive_in_the_gateways(tmp_path: Path) -> None:
+    script().outpatient(tmp_path)
+    verdict = verdicts(tmp_path, 3.0)["outpatient/DX1002.json"]
+    assert isinstance(verdict, Complete)
+    expected = {
+        "patientId": "20020033",
+        "patientSex": "F",
+        "patientAge": "46",
+        "patientAgeUnit": "Y",
+        "patientBirthday": "1980-01-02",
+        "studyDate": "2026-03-01 09:05:00",
+        "size": "1.62",
+        "weight": "58.5",
+        "studyCategory": "normal",
+        "status": "preliminary",
+    }
+    assert {name: verdict.reading.get(name) for name in expected} == expected

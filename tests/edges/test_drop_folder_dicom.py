@@ -275,6 +275,19 @@ def test_a_report_without_content_was_cut_before_it(tmp_path: Path) -> None:
     assert (code(finding), detail(finding)) == ("FA-FILE-TRUNCATED", "no ContentSequence")
 
 
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_no_cut_makes_a_whole_report(syntax: str, tmp_path: Path) -> None:
+    ds = report("1.2.840.10008.5.1.4.1.1.88.33")
+    ds["ContentSequence"].is_undefined_length = True
+    ds.ContentSequence[0].is_undefined_length_sequence_item = True
+    whole = written(ds, syntax)
+    facts(look_into(tmp_path / "a.dcm", whole))
+    for size in range(len(whole)):
+        assert look_into(tmp_path / "a.dcm", whole[:size]).problem is not None, f"cut at {size} of {len(whole)}"
+    # Nothing marks the end of what has no pixels, so that zeros there may stand for lost elements.
+    assert code(look_into(tmp_path / "a.dcm", whole + bytes(16))) == "FA-FILE-TRUNCATED"
+
+
 def pydicom_files() -> list[Path]:
     return sorted(file for file in CORPUS.rglob("*") if file.is_file() and b"DICM" in file.read_bytes()[128:132])
 

@@ -198,6 +198,22 @@ def test_a_file_that_vanishes_between_two_steps_is_not_judged(tmp_path: Path, mo
     assert inspecting.inspect(tmp_path / "a.pdf", "a.pdf", stamp, None) is None
 
 
+def test_a_file_that_is_replaced_before_it_is_opened_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(PDF)
+    stamp = stamp_of((tmp_path / "a.pdf").stat())
+    real = opening.open_for_reading
+
+    def late(path: Path) -> object:
+        path.write_bytes(b"another")
+        return real(path)
+
+    monkeypatch.setattr(inspecting, "open_for_reading", late)
+    monkeypatch.setattr(inspecting, "_exam_file", lambda *_: pytest.fail("read"))
+    assert inspecting.inspect(tmp_path / "a.pdf", "a.pdf", stamp, None) is None
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.pdf").write_bytes(PDF)
     stamp = stamp_of((tmp_path / "a.pdf").stat())

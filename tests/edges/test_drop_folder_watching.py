@@ -110,6 +110,15 @@ def test_what_happens_in_done_and_failed_is_not_told(watcher: Watcher, root: Pat
     assert hints.after(lambda: (root / "a.dcm").write_bytes(b"1"))
 
 
+def test_shelves_deeper_inside_are_not_told_either(root: Path, hints: Hints) -> None:
+    (root / "CT1" / "done").mkdir()
+    watcher = Watcher(root, [root / "CT1" / "done"], hints)
+    watcher.start()
+    assert hints.stay_away_after(lambda: (root / "CT1" / "done" / "a.dcm").write_bytes(b"1"))
+    assert hints.after(lambda: (root / "CT1" / "done" / "a.dcm").rename(root / "CT1" / "a.dcm"))
+    watcher.stop()
+
+
 def test_reading_a_file_is_not_told(watcher: Watcher, root: Path, hints: Hints) -> None:
     (root / "CT1" / "a.dcm").write_bytes(b"1")
     assert hints.stay_away_after((root / "CT1" / "a.dcm").read_bytes)

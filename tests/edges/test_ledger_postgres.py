@@ -148,8 +148,6 @@ def test_a_server_that_does_not_answer_is_tried_again() -> None:
     assert (error.problem, error.disposition) == (problem("FA-LEDGER", detail="connection lost"), Disposition.RETRY)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # pg8000 forgets the socket of a refused TLS start
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_tls_is_demanded_when_asked_for(url: str) -> None:
     assert refusal(url + "?sslmode=require").problem == problem("FA-LEDGER", detail="the server refuses TLS")
     open_ledger(url + "?sslmode=disable").close()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from folder_agent.core.catalogue import failure
-from folder_agent.core.errors import AgentError, Problem, Value, problem
+from folder_agent.core.errors import AgentError, Disposition, Problem, Value, problem
 from folder_agent.core.records import Answer
 from folder_agent.edges.gateway.client import Reply
 
@@ -80,6 +80,13 @@ def by_status(reply: Reply) -> AgentError:
     if code == "FA-GW-ANSWER":
         return failure(problem(code, detail="no code in it" if reply.body.strip() else "it is empty"))
     return failure(Problem(code, None, (("status", reply.status), *_when(reply))))
+
+
+def about(error: AgentError, path: str) -> AgentError:
+    """A refusal names the file that it is about; anything else concerns more than one file."""
+    if error.disposition is not Disposition.REFUSE:
+        return error
+    return AgentError(replace(error.problem, path=path), error.disposition)
 
 
 def told(body: bytes) -> Told | None:

@@ -12,10 +12,10 @@ from contextlib import closing
 from urllib.parse import quote
 
 from folder_agent.core.catalogue import failure
-from folder_agent.core.errors import AgentError, Disposition, Problem, problem
+from folder_agent.core.errors import AgentError, problem
 from folder_agent.core.ports import Accepted, Progress
 from folder_agent.core.records import Acceptance, FileKind, Outgoing
-from folder_agent.edges.gateway.answers import judge
+from folder_agent.edges.gateway.answers import about, judge
 from folder_agent.edges.gateway.client import Link
 from folder_agent.edges.gateway.multipart import (
     Body,
@@ -73,7 +73,7 @@ class Form:
         try:
             answer = judge(reply)
         except AgentError as error:
-            raise _about(file, error) from None
+            raise about(error, file.path) from None
         if file.file_id not in body.digests:
             raise failure(problem("FA-GW-ANSWER", file.path, detail="it came before the file was sent"))
         said = f"code {answer.code}{', already there' if answer.duplicate else ''}"
@@ -116,11 +116,3 @@ def filled(path: str, values: Mapping[str, str]) -> str:
         return quote(value, safe="")
 
     return _PLACE.sub(value_of, path)
-
-
-def _about(file: Outgoing, error: AgentError) -> AgentError:
-    """A refusal of this file names it."""
-    if error.disposition is not Disposition.REFUSE:
-        return error
-    about = error.problem
-    return AgentError(Problem(about.code, file.path, about.values, about.private), error.disposition)
