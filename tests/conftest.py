@@ -10,6 +10,7 @@ import pytest
 from folder_agent.edges import logs
 from folder_agent.simulator import Simulator
 
+from tests.servers.postgres import shared_server
 from tests.site import Site
 
 
@@ -34,3 +35,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if os.environ.get("FOLDER_AGENT_CI") == "1" and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
     return report  # type: ignore[return-value]
+
+
+@pytest.fixture
+def postgres_url() -> str:
+    """An empty database of a private PostgreSQL server."""
+    return shared_server().new_database()

@@ -76,7 +76,7 @@ class Site:
     root: Path
     gateway: Simulator
     drop_lines: str = ""
-    lines: str = 'retry_first_s = 0.2\nretry_max_s = 0.4\n'
+    lines: str = "retry_first_s = 3000\nretry_max_s = 3600\n"  # a retry never comes by itself in a test of one run
     token: str = TOKEN
     top: str = ""
     ledger: str | None = None

@@ -32,6 +32,11 @@ class Gatekeeper:
         """How many more bundles may start; None: as many as there are workers."""
         return gates.lets_through(self._gate, now, in_hand)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether as many as there are workers may send."""
+        return self._gate.is_open
+
     def probe_at(self) -> float | None:
         """When the next probe is due, if the gate is shut (epoch seconds)."""
         return None if self._gate.is_open else self._gate.probe_at

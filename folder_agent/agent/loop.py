@@ -333,4 +333,5 @@ class Agent:
                 return False
         if self._ready(Action.SHELVE, wall):
             return False
-        return not (self._ready(Action.SEND, wall) and self._gate.lets_through(wall, 0) != 0)
+        # While the gate is shut, the next probe is a later time, however soon it is.
+        return not (self._ready(Action.SEND, wall) and self._gate.is_open)

@@ -103,6 +103,8 @@ class FakeShelves:
     def put_back(self, target: str, name: str) -> str:
         self._may_fail()
         files = self._bundle(target)
+        if not files:
+            raise _shelf(target, "ENOENT")
         tops = {path.split("/")[0] for path in self.drop} | {"done", "failed"}
         chosen = next(new for new in (numbered(name, n) for n in count(1)) if new not in tops)
         self.drop.update({f"{chosen}/{inside}": held for inside, held in files.items()})

@@ -246,7 +246,12 @@ def test_a_bundle_goes_back_whole_under_a_free_name(world: World) -> None:
     assert not world.shelves.has_failed()
 
 
-def test_a_bundle_that_is_not_there_cannot_go_back(world: World) -> None:
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_bundle_that_is_not_there_cannot_go_back(world: World, is_prepared: bool) -> None:
+    target = world.shelves.choose("failed", DAY, "CT1", 1)
+    if is_prepared:
+        world.shelves.prepare(target)
     with pytest.raises(AgentError) as error:
-        world.shelves.put_back(world.shelves.choose("failed", DAY, "CT1", 1), "CT1")
+        world.shelves.put_back(target, "CT1")
     assert refused(error, "ENOENT")
+    assert world.dropped() == {}

@@ -24,7 +24,7 @@ MISMATCH = problem("FA-MISMATCH", "CT1/影像/1.dcm", field="patientId", private
 AWKWARD = st.text(
     st.one_of(st.characters(), st.sampled_from('<>:"/\\|?*. \0\x1f\x7f\u202e\u0301CONconaux1¹$影Å')), max_size=260
 )
-DEVICES = ["CON", "con", "aux.txt", "NUL .tar.gz", "COM1", "lpt9.dcm", "COM¹", "CONIN$", "prn."]
+DEVICES = ["CON", "con", "aux.txt", "NUL .tar.gz", "COM1", "lpt9.dcm", "COM¹", "CONIN$", "prn.x."]
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_why_names_every_problem_with_file_field_values_and_code() -> None:
 def test_why_can_be_written_for_every_reason_and_any_value(codes: list[str], name: str, value: str) -> None:
     problems = [Problem(code, name or None, (("detail", value), ("field", value))) for code in codes]
     text = why_note(name, problems, "now", "drop").decode("utf-8-sig")
-    assert text.count("\n") == text.count("\r\n") == 2 * (5 + 2 * len(codes)) + 4
+    assert text.count("\n") == text.count("\r\n") == 2 * (6 + 2 * len(codes)) + 3
     assert text.splitlines(keepends=True) == [line + "\r\n" for line in text.split("\r\n")[:-1]]
 
 

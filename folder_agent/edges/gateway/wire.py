@@ -1,4 +1,4 @@
-"""The HTTP/1.1 connections below httpx: httpcore's pool with streams that keep a deadline and notice early answers.
+"""The HTTP/1.1 connections below httpx: with a deadline for answers, and ears for early ones.
 
 Touches sockets. httpx's own transport bounds each read but not the answer as a whole, so that a byte every 29 seconds
 would hold a worker for ever; and it would push a whole batch at a server that has already said no.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from queue import Empty, LifoQueue
 from typing import Any
 
 import httpcore
 import httpx
 
 _KEEPALIVE_S = 4.0  # Apache and uvicorn hang up after 5 s of silence: be first, so that no request meets a dead line
+_HOSTS = 2  # a line stays connected to the gateway and to a STOW server on another host
 _PROMPT_READ = 65536  # bytes
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -42,6 +44,8 @@ class PromptStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of it; httpcore.WriteError, upon which httpcore reads the answer, if the server has given one."""
+        if not buffer:
+            return  # the end of the request: an answer is no surprise any more
         try:
             if self._has_answered():
                 raise httpcore.WriteError("the server answered before the end of the request")
@@ -92,47 +96,76 @@ class PromptBackend(httpcore.NetworkBackend):
 
 
 class WireTransport(httpx.BaseTransport):
-    """httpx's transport over such a pool: no proxies, no HTTP/2, no silent second tries."""
+    """httpx's transport over `lines` such connections: no proxies, no HTTP/2, no silent second tries.
 
-    def __init__(self, context: ssl.SSLContext, connections: int) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=_KEEPALIVE_S,
-            retries=0,
-            network_backend=PromptBackend(),
-        )
+    Each line is a small httpcore pool of its own, lent to one request at a time. Shared among threads, httpcore 1.0's
+    pool now and then takes a connection that was just handed out for an idle one whose server hung up, and closes it.
+    """
+
+    def __init__(self, context: ssl.SSLContext, lines: int) -> None:
+        self._lines = [_line(context) for _ in range(lines)]
+        self._free: LifoQueue[httpcore.ConnectionPool] = LifoQueue()  # the one used last is the likeliest to be open
+        for line in self._lines:
+            self._free.put(line)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        asked = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        with translated():
-            answer = self._pool.handle_request(asked)
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+        try:
+            line = self._free.get(timeout=request.extensions.get("timeout", {}).get("pool"))
+        except Empty:
+            raise httpx.PoolTimeout("every connection is in use") from None
+        try:
+            with translated():
+                answer = line.handle_request(_core_request(request))
+        except BaseException:
+            self._free.put(line)
+            raise
+        stream = _Body(answer, lambda: self._free.put(line))
+        return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
 
     def close(self) -> None:
-        self._pool.close()
+        for line in self._lines:
+            line.close()
+
+
+def _line(context: ssl.SSLContext) -> httpcore.ConnectionPool:
+    return httpcore.ConnectionPool(
+        ssl_context=context,
+        max_connections=_HOSTS,
+        keepalive_expiry=_KEEPALIVE_S,
+        retries=0,
+        network_backend=PromptBackend(),
+    )
+
+
+def _core_request(request: httpx.Request) -> httpcore.Request:
+    url = request.url
+    return httpcore.Request(
+        method=request.method,
+        url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )
 
 
 class _Body(httpx.SyncByteStream):
-    """The answer's body as it arrives."""
+    """The answer's body as it arrives; closing it gives the line back, once."""
 
-    def __init__(self, answer: httpcore.Response) -> None:
+    def __init__(self, answer: httpcore.Response, give_back: Callable[[], None]) -> None:
         self._answer = answer
+        self._give_back: Callable[[], None] | None = give_back
 
     def __iter__(self) -> Iterator[bytes]:
         with translated():
             yield from self._answer.iter_stream()
 
     def close(self) -> None:
-        self._answer.close()
+        give_back, self._give_back = self._give_back, None
+        if give_back:
+            try:
+                self._answer.close()
+            finally:
+                give_back()
 
 
 @contextmanager

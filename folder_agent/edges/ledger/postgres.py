@@ -29,7 +29,7 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 _TYPES = {"BIGAUTO": "bigint", "BIGINT": "bigint", "BOOL": "boolean", "DOUBLE": "double precision", "TEXT": "text"}
 
 
-class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc] - pg8000 is untyped
+class _Connection(pg8000.dbapi.Connection):  # type: ignore[misc]  # pg8000 is untyped
     """pg8000's connection, but one that has been cut off gives its socket back at once, and quietly."""
 
     def close(self) -> None:

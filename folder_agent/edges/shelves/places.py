@@ -53,7 +53,10 @@ def target_text(path: Path) -> str:
 
 def target_path(text: str) -> Path:
     """The inverse of `target_text`, as the platform can open it."""
-    raw = text if sys.platform == "win32" else from_text(text)
+    try:
+        raw = text if sys.platform == "win32" else from_text(text)
+    except ValueError:
+        raw = ""
     if not os.path.isabs(raw) or "\0" in raw:  # noqa: PTH117 - text, not yet a path
         raise OSError(errno.EINVAL, "not a place on a shelf")
     return openable(Path(raw))

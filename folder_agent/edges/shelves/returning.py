@@ -21,6 +21,7 @@ from folder_agent.edges.shelves.moving import copy, is_same, restore, take_away
 from folder_agent.edges.shelves.places import below, crosses_volumes, there
 
 _PLAN = ".put-back.part"  # in the bundle's folder while it is being copied: its new name, and whether all is copied
+_OUR_OWN = frozenset({_PLAN, durable.part_of(Path(_PLAN)).name})
 _COPIED = "/copied"
 _MOST_PLAN = 1024  # bytes
 
@@ -28,13 +29,16 @@ _MOST_PLAN = 1024  # bytes
 def put_back(bundle: Path, root: Path, name: str, is_taken: Callable[[Path], bool]) -> str:
     """Move the folder into `root` under its safe name, or the first ` (n)` that is free; the name that it got.
 
-    Repeating an interrupted one finishes it. Raises OSError.
+    Repeating an interrupted one finishes it. Raises OSError; FileNotFoundError if there is nothing to put back.
     """
     plan = _read_plan(bundle)
     if plan is not None:
         chosen = plan.removesuffix(_COPIED)
         _copy_then_remove(bundle, below(root, chosen), chosen, plan.endswith(_COPIED))
         return chosen
+    if next(_files(bundle), None) is None:
+        _remove_empty(bundle)  # a crash came after the last file had gone back
+        raise FileNotFoundError(errno.ENOENT, "nothing to put back")
     for attempt in count(1):
         chosen = numbered(name, attempt)
         if is_taken(root / chosen) or there(root / chosen) is not None:
@@ -103,7 +107,7 @@ def _files(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_link(entry.stat(follow_symlinks=False)) or not entry.is_dir(follow_symlinks=False):
-                if entry.name != _PLAN:
+                if entry.name not in _OUR_OWN:
                     yield Path(entry.path)
             else:
                 yield from _files(Path(entry.path))

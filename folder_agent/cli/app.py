@@ -1,0 +1,206 @@
+"""The commands and their options. Each does its work in a module that is loaded only when it is called.
+
+What a command raises becomes words and an exit code here, in one place.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from folder_agent import __version__
+from folder_agent.cli.printing import language_of, say
+from folder_agent.core.catalogue import explain, what_to_do
+from folder_agent.core.errors import AgentError
+from folder_agent.settings import SettingsError, default_file
+
+
+class Commands(TyperGroup):
+    """All commands, with one end for whatever they raise: nobody should meet a traceback for what we foresaw."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; SettingsError is exit code 2, AgentError 1, Ctrl-C 130."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            for line in error.problems:
+                say(line, to_stderr=True)
+            raise typer.Exit(2) from None
+        except AgentError as error:
+            say_problem(error)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def say_problem(error: AgentError) -> None:
+    """The catalogue's words in both languages, masked, on stderr."""
+    masked = error.problem.masked()
+    say(f"{masked.code} {explain(masked, 'zh')} {what_to_do(masked, 'zh')}", to_stderr=True)
+    say(f"{masked.code} {explain(masked, 'en')}. {what_to_do(masked, 'en')}", to_stderr=True)
+
+
+class Lang(StrEnum):
+    """What people read; JSON always holds both."""
+
+    ZH = "zh"
+    EN = "en"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The settings file.", show_default="FOLDER_AGENT_CONFIG, or the system's"),
+]
+Language = Annotated[Lang | None, typer.Option("--lang", help="Language of the text (JSON holds both).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_ENDS = "1 anything else, 2 settings or usage."
+
+app = typer.Typer(
+    cls=Commands,
+    help="Delivers what a PACS exports to a folder to the hospital's front-end machine, and loses nothing on the way.",
+    epilog="Exit codes: 0 success, 1 failure, 2 settings or usage; each command's help names its own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # their tracebacks show variables, which may hold a patient's data
+    rich_markup_mode=None,  # plain help is readable on every console
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"folder-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+
+
+@app.command(epilog="Exit codes: 0 it was shown, 1 it did not end as it should, 2 usage.")
+def demo(
+    as_json: Json = False,
+    plain: Annotated[bool, typer.Option("--plain", help="A line for each event, no moving display.")] = False,
+    keep: Annotated[Path | None, typer.Option("--keep", help="The folder to play in, left as it is.")] = None,
+    lang: Language = None,
+) -> None:
+    """Show the agent at work. A simulated gateway, a copy of the samples, and what happens to them."""
+    from folder_agent.cli.demo import demo as play
+
+    raise typer.Exit(play(as_json=as_json, plain=plain, keep=keep, language=language_of(lang)))
+
+
+@app.command(epilog="Exit codes: 0 written, 1 it cannot be written, 2 there is one already, or usage.")
+def init(
+    config: Config = None,
+    force: Annotated[bool, typer.Option("--force", help="Keep the old file as FILE.bak, and write a new one.")] = False,
+    drop: Annotated[Path | None, typer.Option("--drop", help="The folder to watch.")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="The gateway's address, https://…")] = None,
+    app_id: Annotated[str | None, typer.Option("--app-id", help="The appId that the platform assigned.")] = None,
+    lang: Language = None,
+) -> None:
+    """Write a commented settings file."""
+    from folder_agent.cli.init import Answers
+    from folder_agent.cli.init import init as write
+
+    answers = Answers(drop=drop, url=url, app_id=app_id)
+    raise typer.Exit(write(config or default_file(), answers, force=force, language=language_of(lang)))
+
+
+@app.command(epilog="Exit codes: 0 no faults (warnings may be there), 1 a fault, 2 the settings cannot be used.")
+def doctor(config: Config = None, as_json: Json = False, lang: Language = None) -> None:
+    """Check the whole installation. Settings, folders, clock, certificate, signature: what is wrong, and what to do."""
+    from folder_agent.cli.doctor import doctor as examine
+
+    raise typer.Exit(examine(config or default_file(), as_json=as_json, language=language_of(lang)))
+
+
+@app.command(
+    epilog="Exit codes: 0 stopped, or with --once all delivered; 3 something still waits and 4 something is in "
+    f"failed/ (with --once); {_ENDS}"
+)
+def run(
+    config: Config = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Work until nothing can move without new files or a later time.")
+    ] = False,
+) -> None:
+    """Run the agent, until it is told to stop."""
+    from folder_agent.cli.run import run as work
+
+    raise typer.Exit(work(config or default_file(), once))
+
+
+@app.command(epilog=f"Exit codes: 0 told, {_ENDS}")
+def status(config: Config = None, as_json: Json = False, lang: Language = None) -> None:
+    """Tell what waits or failed, and why."""
+    from folder_agent.cli.reading import status as tell
+
+    raise typer.Exit(tell(config or default_file(), as_json=as_json, language=language_of(lang)))
+
+
+@app.command(epilog="Exit codes: 0 shown, 1 there is no such bundle (or anything else), 2 settings or usage.")
+def show(
+    bundle: Annotated[str, typer.Argument(help="Its number, name, accession number or study id.")],
+    config: Config = None,
+    as_json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Tell all about one bundle. Its state, its files, and what happened to it."""
+    from folder_agent.cli.reading import show as tell
+
+    raise typer.Exit(tell(config or default_file(), bundle, as_json=as_json, language=language_of(lang)))
+
+
+@app.command(epilog="Exit codes: 0 something is tried again, 1 nothing is to be tried again, 2 settings or usage.")
+def retry(
+    bundle: Annotated[str | None, typer.Argument(help="Its number, name, accession number or study id.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that waits for a retry or is held.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="With --all: also put back everything that still lies in failed/.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Try a bundle again now. One that lies in failed/ is put back into its drop folder."""
+    from folder_agent.cli.retrying import retry as again
+
+    if (bundle is None) != everything:
+        raise typer.BadParameter("name either a BUNDLE or --all")
+    if failed and not everything:
+        raise typer.BadParameter("--failed goes with --all")
+    file = config or default_file()
+    raise typer.Exit(again(file, bundle, failed=failed, as_json=as_json, language=language_of(lang)))
+
+
+@app.command("simulate-gateway", epilog="Exit codes: 0 ended, 1 it cannot listen or write, 2 usage.")
+def simulate_gateway(
+    state: Annotated[Path | None, typer.Option("--state", help="Where everything received is kept.")] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8443,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    app_id: Annotated[str | None, typer.Option("--app-id", show_default="1251")] = None,
+    no_tls: Annotated[bool, typer.Option("--no-tls", help="Plain http.")] = False,
+    misbehave: Annotated[
+        list[str] | None, typer.Option("--misbehave", metavar="JSON", help="A rule, a list of rules, or @file.")
+    ] = None,
+    clock_offset: Annotated[
+        float, typer.Option("--clock-offset", metavar="SECONDS", help="How far the gateway's clock is off.")
+    ] = 0.0,
+) -> None:
+    """Simulate the front-end machine. The token is that of the samples, or
+    FOLDER_AGENT_SIMULATOR_TOKEN. Prints one line of JSON when it listens."""
+    from folder_agent.cli.simulate import simulate
+
+    raise typer.Exit(
+        simulate(state, host, port, app_id, tls=not no_tls, misbehave=misbehave or [], clock_offset_s=clock_offset)
+    )

@@ -1,0 +1,205 @@
+"""What `status` and `show` tell, as plain values for JSON: stable English keys, both languages where people read.
+
+Only reads the ledger, whose reasons are masked: nothing here names a patient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from folder_agent.core.catalogue import CATALOGUE, explain, what_to_do
+from folder_agent.core.errors import Problem
+from folder_agent.core.lifecycle import BundleState, FileState
+from folder_agent.core.ports import Ledger, Tallies
+from folder_agent.core.records import BundleRecord, FileRecord, HistoryEntry
+from folder_agent.core.status import Phrase, oldest_waiting_s, reason_text
+
+Report = dict[str, Any]
+MOST_FAILED, MOST_DONE = 50, 10
+_LOOKED_BACK = 2000  # bundles: the ledger is asked for the latest ones, of whatever state
+ENDED_BADLY = frozenset({BundleState.REFUSED, BundleState.FAILED})
+NOTHING_YET = Tallies(bundles={}, files={}, oldest_open_at=None, unassigned=0)
+
+WORDS: dict[BundleState, Phrase] = {
+    BundleState.GATHERING: Phrase("正在收集文件", "gathering its files"),
+    BundleState.COMPLETE: Phrase("文件已齐,等待发送", "complete; waits for its turn to be sent"),
+    BundleState.SENDING: Phrase("正在发送", "being sent"),
+    BundleState.WAITING: Phrase("等待重试", "waits to be tried again"),
+    BundleState.HELD: Phrase("已暂停,需人工处理", "held until somebody mends the cause"),
+    BundleState.COMMITTED: Phrase("前置机已接收,正在移入 done/", "accepted by the gateway; being moved to done/"),
+    BundleState.DONE: Phrase("已送达", "delivered"),
+    BundleState.REFUSED: Phrase("内容有误,未发送", "refused for its content"),
+    BundleState.FAILED: Phrase("未能送达", "could not be delivered"),
+    BundleState.WITHDRAWN: Phrase("文件在发送前被取走", "its files were taken away before they were sent"),
+}
+_IN_MOTION = frozenset({BundleState.COMPLETE, BundleState.SENDING})  # what was wrong earlier does not hold them up now
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """The gate, as the agent left it in the ledger: nothing is sent."""
+
+    reason: Problem
+    held: bool  # an operator must act; else it passes by itself
+    since: float | None
+
+
+def gate_of(ledger: Ledger) -> Shut | None:
+    """Why nothing is sent now; None while the gate is open (agent/gatekeeper.py writes it)."""
+    try:
+        found = json.loads(ledger.recall("gate") or "null")
+        code, values = found["reason"]["code"], found["reason"]["values"]
+        shut = Shut(Problem(str(code), values=tuple(values.items())), bool(found["held"]), found["since"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return shut if shut.reason.code in CATALOGUE else None
+
+
+def status_report(ledger: Ledger | None, now: float) -> Report:
+    """The whole, in one object; a ledger that does not exist yet reads as an empty one."""
+    tallies = NOTHING_YET if ledger is None else ledger.tallies()
+    shut = None if ledger is None else gate_of(ledger)
+    latest = [] if ledger is None else ledger.latest_bundles(_LOOKED_BACK)
+    waiting = [] if ledger is None else [b for b in ledger.open_bundles() if b.state not in ENDED_BADLY]
+    failed = [b for b in latest if b.state in ENDED_BADLY][:MOST_FAILED]
+    done = [b for b in latest if b.state is BundleState.DONE][:MOST_DONE]
+    return {
+        "bundles": {str(state): tallies.bundles.get(state, 0) for state in BundleState},
+        "files": {str(state): tallies.files.get(state, 0) for state in FileState},
+        "held": _shut(shut) if shut and shut.held else None,
+        "outage": _shut(shut) if shut and not shut.held else None,
+        "oldest_waiting_s": oldest_waiting_s(tallies.oldest_open_at, now),
+        "unassigned": tallies.unassigned,
+        "waiting": [_waiting(bundle, shut) for bundle in waiting],
+        "failed": [_failed(bundle, latest) for bundle in failed],
+        "done": [
+            {"id": b.id, "bundle": b.name, "drop": b.drop, "at": iso(b.changed_at), "where": b.target} for b in done
+        ],
+    }
+
+
+def show_report(ledger: Ledger, bundle: BundleRecord, others: Sequence[BundleRecord]) -> Report:
+    """All about one bundle, and which others go by the same name."""
+    words = why_of(bundle)
+    return {
+        "bundle": {
+            **_name(bundle),
+            "state": str(bundle.state),
+            "for": words.en,
+            "for_zh": words.zh,
+            "reasons": [_reason(one) for one in bundle.reasons],
+            "study_uid": bundle.study_uid,
+            "access_number": bundle.access_number,
+            "study_id": bundle.study_id,
+            "emergency": bundle.emergency,
+            "overdue": bundle.overdue,
+            "since": iso(bundle.created_at),
+            "changed": iso(bundle.changed_at),
+            "attempts": bundle.attempts,
+            "due": iso(bundle.due_at),
+            "answer": bundle.answer,
+            "committed": iso(bundle.committed_at),
+            "where": bundle.target,
+            "open": bundle.is_open,
+        },
+        "files": [_file(record) for record in ledger.files_of(bundle.id)],
+        "timeline": [_entry(entry) for entry in ledger.history(bundle.id)],
+        "others": [{**_name(b), "state": str(b.state), "since": iso(b.created_at)} for b in others],
+    }
+
+
+def why_of(bundle: BundleRecord, shut: Shut | None = None) -> Phrase:
+    """What the bundle waits for, or why it failed, in one sentence."""
+    if bundle.state is BundleState.COMPLETE and shut is not None:
+        return Phrase(explain(shut.reason, "zh"), explain(shut.reason, "en"))
+    if bundle.state in _IN_MOTION or not bundle.reasons:
+        return WORDS[bundle.state]
+    return Phrase(reason_text(bundle.reasons, "zh"), reason_text(bundle.reasons, "en"))
+
+
+def iso(at: float | None) -> str | None:
+    """An epoch time as ISO 8601, with the offset of this place."""
+    return None if at is None else datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds")
+
+
+def _name(bundle: BundleRecord) -> Report:
+    return {"id": bundle.id, "bundle": bundle.name, "drop": bundle.drop}
+
+
+def _shut(shut: Shut) -> Report:
+    return {**_reason(shut.reason), "since": iso(shut.since)}
+
+
+def _reason(reason: Problem) -> Report:
+    masked = reason.masked()
+    return {
+        "code": reason.code,
+        "reason": explain(masked, "en"),
+        "reason_zh": explain(masked, "zh"),
+        "todo": what_to_do(masked, "en"),
+        "todo_zh": what_to_do(masked, "zh"),
+    }
+
+
+def _waiting(bundle: BundleRecord, shut: Shut | None) -> Report:
+    words = why_of(bundle, shut)
+    return {
+        **_name(bundle),
+        "state": str(bundle.state),
+        "for": words.en,
+        "for_zh": words.zh,
+        "code": bundle.reasons[0].code if bundle.reasons else None,
+        "overdue": bundle.overdue,
+        "since": iso(bundle.created_at),
+        "due": iso(bundle.due_at),
+    }
+
+
+def _failed(bundle: BundleRecord, latest: Sequence[BundleRecord]) -> Report:
+    words = why_of(bundle)
+    return {
+        **_name(bundle),
+        "why": words.en,
+        "why_zh": words.zh,
+        "code": bundle.reasons[0].code if bundle.reasons else None,
+        "at": iso(bundle.changed_at),
+        "where": bundle.target,
+        "superseded_by": _successor(bundle, latest),
+    }
+
+
+def _successor(bundle: BundleRecord, latest: Sequence[BundleRecord]) -> int | None:
+    """The newest later bundle of the same drop folder with its name or exam: it has been dropped again."""
+    later = (b for b in latest if b.id > bundle.id and b.drop == bundle.drop)
+    number = bundle.access_number
+    again = (b.id for b in later if b.name == bundle.name or (number is not None and b.access_number == number))
+    return max(again, default=None)
+
+
+def _file(record: FileRecord) -> Report:
+    return {
+        "path": record.path,
+        "kind": str(record.kind),
+        "state": str(record.state),
+        "size": record.stamp.size,
+        "sent": iso(record.accepted_at),
+        "reason": None if record.reason is None else explain(record.reason.masked(), "en"),
+        "reason_zh": None if record.reason is None else explain(record.reason.masked(), "zh"),
+    }
+
+
+def _entry(entry: HistoryEntry) -> Report:
+    return {
+        "at": iso(entry.at),
+        "subject": entry.subject,
+        "id": entry.subject_id,
+        "from": entry.before,
+        "event": entry.event,
+        "to": entry.after,
+        "why": reason_text(entry.reasons, "en"),
+        "why_zh": reason_text(entry.reasons, "zh"),
+    }

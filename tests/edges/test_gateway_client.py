@@ -1,0 +1,241 @@
+"""Promises of the one exchange: bounded in time and size, nothing followed, every failure in the catalogue's words."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpcore
+import httpx
+import pytest
+
+from folder_agent.core.catalogue import CATALOGUE
+from folder_agent.core.errors import AgentError, Disposition
+from folder_agent.edges.gateway.client import Link
+from folder_agent.edges.gateway.faults import FAULTS, fault
+from folder_agent.edges.gateway.wire import translated
+from tests.servers.kit import StillClock, linked, serving
+from tests.servers.scripted import answer, drip, early, hang, hang_up
+
+SECRET = "张三"
+
+
+def failing(link: Link, url: str, content: bytes | Iterator[bytes] = SECRET.encode()) -> AgentError:
+    headers = {} if isinstance(content, bytes) else {"Content-Length": str(512 * 1024 * 1024)}
+    with pytest.raises(AgentError) as caught:
+        link.exchange(url, headers, content, 1000)
+    assert SECRET not in str(caught.value) + repr(caught.value.problem)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def words(error: AgentError) -> tuple[str, object]:
+    values = dict(error.problem.values)
+    return error.problem.code, values.get("detail", values.get("seconds"))
+
+
+def exceptions_of(module: object) -> list[type[Exception]]:
+    found = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
+    return [kind for kind in found if issubclass(kind, Exception)]
+
+
+def test_every_exception_of_httpx_has_its_place_in_the_table() -> None:
+    assert set(exceptions_of(httpx)) == set(FAULTS)
+
+
+@pytest.mark.parametrize("kind", list(FAULTS))
+def test_every_exception_of_httpx_becomes_a_reason_of_the_catalogue(kind: type[Exception]) -> None:
+    error = fault(kind.__new__(kind), 30)
+    assert error.problem.code in CATALOGUE
+
+
+def test_every_exception_of_httpcore_has_its_namesake() -> None:
+    for kind in exceptions_of(httpcore):
+        if kind is httpcore.ConnectionNotAvailable:  # handled inside httpcore's pool
+            continue
+        with pytest.raises(getattr(httpx, kind.__name__)), translated():
+            raise kind("x")
+
+
+def test_other_exceptions_pass_untouched() -> None:
+    with pytest.raises(ZeroDivisionError), translated():
+        raise ZeroDivisionError
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with linked() as link:
+        error = failing(link, f"https://127.0.0.1:{port}")
+    assert words(error) == ("FA-GW-UNREACHABLE", "connection refused")
+    assert error.disposition is Disposition.RETRY
+
+
+def test_the_name_is_not_known() -> None:
+    with linked() as link:
+        assert words(failing(link, "https://gateway.invalid")) == ("FA-GW-UNREACHABLE", "name not found")
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "https://", "not an address"])
+def test_an_address_that_cannot_be_asked_is_held(url: str) -> None:
+    with linked() as link:
+        error = failing(link, url)
+    assert error.problem.code == "FA-GW-UNREACHABLE"
+    assert error.disposition is Disposition.HOLD
+
+
+def test_a_server_that_never_answers_is_left_after_timeout_s() -> None:
+    with serving(hang) as server, linked(timeout_s=0.5) as link:
+        started = time.monotonic()
+        assert words(failing(link, server.url)) == ("FA-GW-TIMEOUT", 1)
+        assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("whole", [answer(200, b"x" * 100), b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50 + b"\r\n"])
+def test_a_slow_drip_does_not_hold_for_ever(whole: bytes) -> None:
+    with serving(drip(whole, 0.1)) as server, linked(timeout_s=1) as link:
+        started = time.monotonic()
+        assert words(failing(link, server.url)) == ("FA-GW-TIMEOUT", 1)
+        assert time.monotonic() - started < 4
+
+
+def test_the_deadline_begins_when_the_request_has_been_sent() -> None:
+    def slowly() -> Iterator[bytes]:
+        for _ in range(4):
+            time.sleep(0.3)
+            yield b"x"
+
+    with serving(answer(200)) as server, linked(timeout_s=0.8) as link:
+        assert link.exchange(server.url, {"Content-Length": "4"}, slowly()).status == 200
+
+
+def test_a_shaking_of_hands_that_never_ends_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, linked(timeout_s=0.5) as link:
+        error = failing(link, f"https://127.0.0.1:{silent.getsockname()[1]}")
+    assert words(error) == ("FA-GW-UNREACHABLE", "connecting took too long")
+
+
+def test_an_answer_that_is_too_long_is_not_read() -> None:
+    with serving(answer(200, b"x" * 2000)) as server, linked() as link:
+        assert words(failing(link, server.url)) == ("FA-GW-ANSWER", "longer than expected")
+
+
+def test_a_compressed_answer_that_is_broken_is_not_understood() -> None:
+    with serving(answer(200, b"no gzip", "Content-Encoding: gzip")) as server, linked() as link:
+        assert words(failing(link, server.url)) == ("FA-GW-ANSWER", "compression")
+
+
+@pytest.mark.parametrize("content", [b"rubbish\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"])
+def test_an_answer_that_is_no_whole_http_is_a_broken_connection(content: bytes) -> None:
+    with serving(drip(content, 0)) as server, linked() as link:
+        assert failing(link, server.url).problem.code == "FA-GW-BROKEN"
+
+
+def test_a_server_that_hangs_up_is_a_broken_connection() -> None:
+    with serving(hang_up) as server, linked() as link:
+        error = failing(link, server.url)
+    assert error.problem.code == "FA-GW-BROKEN"
+    assert error.disposition is Disposition.RETRY
+
+
+def test_an_answer_before_the_end_of_the_request_is_heard_at_once() -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 512 * 1024 * 1024:
+            sent += 262144
+            yield b"\0" * 262144
+
+    with serving(early(answer(413, b"too much"))) as server, linked() as link:
+        reply = link.exchange(server.url, {"Content-Length": str(512 * 1024 * 1024)}, endless())
+    assert (reply.status, reply.body) == (413, b"too much")
+    assert sent < 256 * 1024 * 1024
+
+
+def test_what_the_content_raises_comes_through_and_the_connection_is_dropped() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise ZeroDivisionError
+
+    with serving(hang) as server, linked(timeout_s=0.5) as link:
+        with pytest.raises(ZeroDivisionError):
+            link.exchange(server.url, {"Content-Length": "100"}, broken())
+        with pytest.raises(AgentError):
+            link.exchange(server.url, {}, b"the next one needs a connection of its own")
+        assert server.connections == 2
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with serving(answer(302, b"", "Location: https://127.0.0.1/elsewhere")) as server, linked() as link:
+        assert link.exchange(server.url, {}, b"").status == 302
+    assert len(server.requests) == 1
+
+
+def test_the_environment_does_not_name_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with serving(answer(200)) as server, linked() as link:
+        assert link.exchange(server.url, {}, b"").status == 200
+
+
+def test_connections_are_kept_and_cookies_are_not() -> None:
+    with serving(answer(200, b"", "Set-Cookie: a=b")) as server, linked() as link:
+        for _ in range(5):
+            link.exchange(server.url, {}, b"")
+    assert server.connections == 1
+    assert not any(name.lower() == "cookie" for seen in server.requests for name, _ in seen.headers)
+
+
+def test_the_agent_names_itself() -> None:
+    with serving(answer(200)) as server, linked() as link:
+        link.exchange(server.url, {}, b"")
+    assert server.requests[0].header("User-Agent").startswith("folder-agent/")
+    assert server.requests[0].line.endswith("HTTP/1.1")
+
+
+def test_the_pool_serves_many_threads_at_once() -> None:
+    statuses: list[int] = []
+    with serving(answer(200)) as server, linked(workers=4) as link:
+
+        def work() -> None:
+            for _ in range(10):
+                statuses.append(link.exchange(server.url, {}, b"x" * 1000).status)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert statuses == [200] * 80
+    assert server.connections <= 6  # four workers and two to spare, all kept
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("99999999999", 86400),
+        ("Fri, 07 Mar 2025 09:08:30 GMT", 60),
+        ("Fri, 07 Mar 2025 09:00:00 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+    ],
+)
+def test_retry_after_comes_as_seconds_or_as_a_date(header: str, seconds: int | None) -> None:
+    with serving(answer(503, b"", f"Retry-After: {header}")) as server, linked(StillClock()) as link:
+        assert link.exchange(server.url, {}, b"").retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "offset_s"),
+    [("Fri, 07 Mar 2025 09:07:00 GMT", 30), ("Fri, 07 Mar 2025 09:07:40 GMT", -10), ("yesterday", None)],
+)
+def test_the_date_header_tells_how_far_the_clocks_are_apart(header: str, offset_s: int | None) -> None:
+    with serving(answer(200, b"", f"Date: {header}")) as server, linked(StillClock()) as link:
+        assert link.exchange(server.url, {}, b"").clock_offset_s == offset_s
