@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from folder_agent.edges import logs
 from folder_agent.simulator import Simulator
-
 from tests.servers.postgres import shared_server
 from tests.site import Site
 

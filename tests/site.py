@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
 from folder_agent import settings
 from folder_agent.assembly import Assembly
 from folder_agent.core.records import BundleRecord
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.edges.logs import LogPublisher
 from folder_agent.simulator import Received, Simulator
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 FIELDS = {
@@ -95,7 +96,7 @@ class Site:
     def config(self) -> Path:
         """Write the settings file as it is now."""
         q = json.dumps
-        text = f"[gateway]\nurl = {q(self.gateway.url)}\napp_id = \"1251\"\ntoken = {q(self.token)}\n"
+        text = f'[gateway]\nurl = {q(self.gateway.url)}\napp_id = "1251"\ntoken = {q(self.token)}\n'
         text += f"ca_file = {q(str(self.gateway.ca_file))}\ntimeout_s = 5\n"
         text += f"[sync]\n{self.lines}\n" + (f"[ledger]\nurl = {q(self.ledger)}\n" if self.ledger else "")
         text += self.top

@@ -75,7 +75,7 @@ def retry(config: Path, name: str | None, *, failed: bool, as_json: bool, langua
             chosen = _everything(ledger, failed=failed) if name is None else ledger.find_bundles(name)[:1]
             outcomes = [_retry(loaded, ledger, bundle) for bundle in chosen]
             if any(outcome.is_retried for outcome in outcomes):
-                ledger.remember("knock", uuid.uuid4().hex)  # a running agent reads what we wrote within a second
+                ledger.remember("knock", uuid.uuid4().hex)  # a running agent reads what we wrote in its next cycle
         finally:
             ledger.close()
     _tell(outcomes, name, as_json=as_json, language=language)

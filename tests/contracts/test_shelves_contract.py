@@ -166,6 +166,17 @@ def test_what_is_not_ours_is_never_overwritten(world: World, theirs: bytes) -> N
     assert (world.dropped(), world.shelves.read(target, "1.dcm")) == ({"1.dcm": b"pixels"}, theirs)
 
 
+@pytest.mark.parametrize("newcomer", [None, b"newcomer"])
+def test_another_file_at_the_target_is_not_taken_for_ours(world: World, newcomer: bytes | None) -> None:
+    target = world.new_target()
+    world.put_on_shelf(target, "1.dcm", b"not our size")
+    if newcomer is not None:
+        world.put("1.dcm", newcomer)
+    with pytest.raises(AgentError) as error:
+        world.shelves.move("1.dcm", target, "1.dcm", Stamp(6, 1, 0))
+    assert refused(error, "EEXIST")
+
+
 def test_a_file_that_changed_before_it_was_moved_is_not_moved(world: World) -> None:
     stamp, target = world.put("1.dcm", b"pixels"), world.new_target()
     world.put("1.dcm", b"others", mtime_ns=5_000_000_000)

@@ -508,7 +508,7 @@ def test_simulate_gateway_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process there without a word")
-def test_retry_wakes_a_running_agent(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_wakes_a_running_agent(site: Site, tmp_path: Path) -> None:
     """The next try would be minutes away; the knock makes it now."""
     with Simulator(tmp_path / "gateway") as gateway:
         gateway.misbehave(do="code", match="/ris/study/add", code=1)
@@ -521,7 +521,7 @@ def test_retry_wakes_a_running_agent(site: Site, tmp_path: Path, monkeypatch: py
         (site.drop / "CT1" / "CT1.json").write_text(json.dumps({**exam, "modality": "CT"}), encoding="utf-8")
         (site.drop / "CT1" / "CT1.pdf").write_bytes(b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n")
         command = [sys.executable, "-m", "folder_agent", "run", "--config", str(site.config)]
-        with subprocess.Popen(command) as running:
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
             try:
                 wait_for(site, "WAITING")
                 assert site.run("retry", "CT1").exit_code == 0

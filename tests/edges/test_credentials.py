@@ -35,7 +35,14 @@ def test_the_token_of_the_settings(text: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"abc", b"abc\r\n", b"  abc \n\n", b"\xef\xbb\xbfabc\r\n", "abc\r\n".encode("utf-16"), b"\xfe\xff\0a\0b\0c\0\r\0\n"],
+    [
+        b"abc",
+        b"abc\r\n",
+        b"  abc \n\n",
+        b"\xef\xbb\xbfabc\r\n",
+        "abc\r\n".encode("utf-16"),
+        b"\xfe\xff\0a\0b\0c\0\r\0\n",
+    ],
 )
 def test_a_token_file_as_editors_and_shells_write_it(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "token"

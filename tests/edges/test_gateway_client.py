@@ -16,14 +16,16 @@ from folder_agent.core.catalogue import CATALOGUE
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.edges.gateway.client import Link
 from folder_agent.edges.gateway.faults import FAULTS, fault
-from folder_agent.edges.gateway.wire import translated
-from tests.servers.kit import StillClock, linked, serving
-from tests.servers.scripted import answer, drip, early, hang, hang_up
+from folder_agent.edges.gateway.trust import make_context
+from folder_agent.edges.gateway.wire import WireTransport, translated
+from tests.servers.kit import StillClock, certificate, linked, serving
+from tests.servers.scripted import Seen, answer, drip, early, hang, hang_up
 
 SECRET = "张三"
+CONTENT = SECRET.encode()
 
 
-def failing(link: Link, url: str, content: bytes | Iterator[bytes] = SECRET.encode()) -> AgentError:
+def failing(link: Link, url: str, content: bytes | Iterator[bytes] = CONTENT) -> AgentError:
     headers = {} if isinstance(content, bytes) else {"Content-Length": str(512 * 1024 * 1024)}
     with pytest.raises(AgentError) as caught:
         link.exchange(url, headers, content, 1000)
@@ -212,6 +214,26 @@ def test_the_pool_serves_many_threads_at_once() -> None:
             thread.join()
     assert statuses == [200] * 80
     assert server.connections <= 6  # four workers and two to spare, all kept
+
+
+def test_when_every_connection_is_in_use_it_is_said_after_the_timeout() -> None:
+    context = make_context(certificate().public)
+    with serving(answer(200, b"x")) as server, httpx.Client(transport=WireTransport(context, 1), timeout=0.3) as client:
+        with client.stream("POST", server.url), pytest.raises(httpx.PoolTimeout) as caught:
+            client.post(server.url)
+        assert client.post(server.url).status_code == 200  # it was given back
+    assert words(fault(caught.value, 30)) == ("FA-GW-UNREACHABLE", "no connection is free")
+
+
+def test_an_answer_is_heard_though_the_server_takes_no_more_of_the_request() -> None:
+    def deaf(sock: socket.socket, seen: Seen, rest: bytes) -> None:
+        time.sleep(0.3)  # until our buffers are full
+        sock.sendall(answer(401))
+        time.sleep(2)
+
+    blocks = (b"\0" * 262144 for _ in range(2048))
+    with serving(deaf) as server, linked(timeout_s=1) as link:
+        assert link.exchange(server.url, {"Content-Length": str(512 * 1024 * 1024)}, blocks).status == 401
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from folder_agent.core.errors import AgentError, Disposition, Problem
+from folder_agent.core.errors import AgentError, Problem
 from folder_agent.core.ports import Clock
 from folder_agent.edges.gateway.answers import judge, told
 from folder_agent.edges.gateway.client import Link, Reply, make_client
@@ -112,6 +112,5 @@ def _signature_problem(reply: Reply) -> Problem | None:
     try:
         judge(reply)
     except AgentError as error:
-        is_fine = error.problem.code in _CONTENT_VERDICTS and error.disposition is not Disposition.HOLD
-        return None if is_fine else error.problem
+        return None if error.problem.code in _CONTENT_VERDICTS else error.problem
     return None

@@ -5,7 +5,7 @@ Touches the files by reading them once, and the network by a Link. Nothing is he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 
 from folder_agent.core.catalogue import failure
@@ -73,7 +73,7 @@ class Stow:
 
     def _attempt(self, batch: Sequence[Outgoing], progress: Progress) -> tuple[list[Acceptance], list[AgentError]]:
         boundary = new_boundary()
-        pieces = list(_pieces(batch, boundary))
+        pieces = stow_pieces(batch, boundary)
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
             "Content-Length": str(length_of(pieces)),
@@ -117,11 +117,11 @@ def next_batch(files: Sequence[Outgoing], most_files: int, most_bytes: int) -> l
     return batch
 
 
-def _pieces(batch: Sequence[Outgoing], boundary: str) -> Iterator[Piece]:
-    lead = ""
+def stow_pieces(batch: Sequence[Outgoing], boundary: str) -> list[Piece]:
+    """The body of one request (PS3.18 8.6.1.2): a part for each file."""
+    pieces: list[Piece] = []
     for file in batch:
         head = f"Content-Type: application/dicom\r\nContent-Length: {file.stamp.size}\r\n\r\n"
-        yield f"{lead}--{boundary}\r\n{head}".encode()
-        yield file
-        lead = "\r\n"
-    yield f"\r\n--{boundary}--\r\n".encode()
+        lead = "\r\n" if pieces else ""
+        pieces += [f"{lead}--{boundary}\r\n{head}".encode(), file]
+    return [*pieces, f"\r\n--{boundary}--\r\n".encode()]

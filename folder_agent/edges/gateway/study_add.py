@@ -28,5 +28,5 @@ class StudyAdd:
 
     def post(self, exam: Mapping[str, str | int]) -> Reply:
         """Post the exam; the answer as it came."""
-        body = json.dumps(dict(exam), ensure_ascii=False, separators=(",", ":")).encode()
+        body = json.dumps(dict(exam), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         return self._link.exchange(self.url, _HEADERS, body)

@@ -50,6 +50,10 @@ class PromptStream(httpcore.NetworkStream):
             if self._has_answered():
                 raise httpcore.WriteError("the server answered before the end of the request")
             self._inner.write(buffer, timeout)
+        except httpcore.WriteTimeout:
+            if self._has_answered():  # and takes no more of the request
+                raise httpcore.WriteError("the server answered before the end of the request") from None
+            raise
         finally:
             self._sent_at = time.monotonic()
 
