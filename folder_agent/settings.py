@@ -203,7 +203,7 @@ def load(file: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         settings = Settings.model_validate(table)
     except ValidationError as error:
-        raise SettingsError([_line(file, part["loc"], part["msg"]) for part in error.errors()]) from None
+        raise SettingsError(_lines(file, error)) from None
     return _made_absolute(settings, file.absolute().parent)
 
 
@@ -243,6 +243,17 @@ def _put(table: dict[str, Any], keys: list[str], value: str) -> None:
     if isinstance(here, list):
         raise SettingsError([f"{PREFIX}{'__'.join(keys).upper()}: name an entry and its key"])
     here[keys[-1]] = value
+
+
+def _lines(file: Path, error: ValidationError) -> list[str]:
+    """One line for each problem; a list that is "too short" only because its entries are wrong is not one."""
+    found = error.errors()
+    wrong_entries = {part["loc"][0] for part in found if len(part["loc"]) > 1}
+    return [
+        _line(file, part["loc"], part["msg"])
+        for part in found
+        if not (part["type"] == "too_short" and part["loc"][0] in wrong_entries)
+    ]
 
 
 def _line(file: Path, location: tuple[int | str, ...], message: str) -> str:

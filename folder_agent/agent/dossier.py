@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from folder_agent.core import checking
@@ -28,6 +28,11 @@ class Dossier:
     files: tuple[FileRecord, ...]
     findings: Mapping[str, Finding] = field(repr=False)
     digests: Mapping[str, str]  # SHA-256 that the sidecar lists, by path
+
+    def with_records(self, records: Iterable[FileRecord]) -> Dossier:
+        """The same, with the files as the ledger has them now: an earlier attempt may have sent some."""
+        current = {record.id: record for record in records}
+        return replace(self, files=tuple(current.get(record.id, record) for record in self.files))
 
     def of_kind(self, kind: FileKind) -> list[FileRecord]:
         """The files of one kind, by path."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from folder_agent.core.catalogue import disposition
-from folder_agent.core.errors import AgentError, Disposition, Problem
+from folder_agent.core.errors import AgentError, Disposition, Problem, problem
 from folder_agent.core.grouping import Member
 from folder_agent.core.lifecycle import FileEvent, FileState, Transition, file_step
 from folder_agent.core.ports import Clock, DropFolder, Ledger
@@ -70,6 +70,11 @@ class Intake:
         self._changed(changed, now)
         self._new([sighting for sighting in new if not self._is_pinned(sighting.path, pinned)], now)
         return True
+
+    def unlisted(self) -> Problem | None:
+        """The trouble with subfolders that the last look could not list, if there are any."""
+        count = len(self.drop.unlisted())
+        return problem("FA-FOLDER-UNLISTED", count=count) if count and self.outage is None else None
 
     def settle(self) -> bool:
         """Look into files that have been still for long enough, a slice at a time. True: there is more to do now."""
@@ -194,13 +199,13 @@ class Intake:
         if tracked.member.finding != finding:
             tracked.member = Member(tracked.record.path, finding.kind, tracked.watched, finding)
             self.changed = True
-        problem = finding.problem
-        if problem is not None and disposition(problem) is Disposition.WAIT:
+        wrong = finding.problem
+        if wrong is not None and disposition(wrong) is Disposition.WAIT:
             tracked.try_at = now + AGAIN_S
             return
         del self._pending[tracked.record.path]
-        event = FileEvent.REFUSE if problem is not None else FileEvent.SETTLE
-        wanted = FileState.REFUSED if problem is not None else FileState.SETTLED
+        event = FileEvent.REFUSE if wrong is not None else FileEvent.SETTLE
+        wanted = FileState.REFUSED if wrong is not None else FileState.SETTLED
         if tracked.record.state not in (wanted, FileState.SENT):
             out.append(
                 file_step(
@@ -210,7 +215,7 @@ class Intake:
                     stamp=tracked.watched.stamp,
                     kind=finding.kind,
                     sop_instance=finding.dicom.sop_instance if finding.dicom else None,
-                    reason=problem.masked() if problem is not None else None,
+                    reason=wrong.masked() if wrong is not None else None,
                 )
             )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from folder_agent.agent.bundles import Bundles
+from folder_agent.agent.concerns import Concerns
 from folder_agent.agent.delivery import Delivery
 from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.gatekeeper import Gatekeeper
@@ -73,7 +74,6 @@ class _Desk:
         self.hinted = threading.Event()
         self.look_at = 0.0
         self.not_before = 0.0
-        self.trouble: Problem | None = None
 
 
 class Agent:
@@ -93,6 +93,7 @@ class Agent:
         self._rules, self._jitter = rules, jitter
         self._journal = Journal(ledger, clock, publisher)
         self._desks = {setup.drop.name: _Desk(setup, rules, ledger, clock, self._journal) for setup in drops}
+        self._concerns = Concerns(ledger, publisher)
         self._gate = Gatekeeper(ledger, publisher, clock, rules.retry, jitter)
         self._wake = threading.Event()
         self._stop = False
@@ -143,7 +144,7 @@ class Agent:
         self._hear_operator()
         more = False
         for desk in self._desks.values():
-            self._supervise(desk)
+            self._concerns.settle("watcher", desk.setup.drop.name, desk.setup.supervise())
             self._look_if_due(desk)
             more = desk.intake.settle() or more
             if desk.intake.wants_look:
@@ -159,30 +160,11 @@ class Agent:
             return
         desk.hinted.clear()
         reached = desk.intake.look(desk.bundles.pinned())
-        self._tell(desk, desk.intake.outage)
+        self._concerns.settle("outage", desk.setup.drop.name, desk.intake.outage)
+        self._concerns.settle("unlisted", desk.setup.drop.name, desk.intake.unlisted())
         took = self._clock.monotonic() - now
         desk.not_before = now + took + max(LOOK_SPACING_S, LOOK_SHARE * took)
         desk.look_at = now + (desk.setup.scan_s if reached else min(desk.setup.scan_s, 5.0))
-
-    def _supervise(self, desk: _Desk) -> None:
-        trouble = desk.setup.supervise()
-        if trouble != desk.trouble:
-            if trouble is not None:
-                self._publisher.notice(trouble)
-            elif desk.trouble is not None:
-                self._publisher.notice(desk.trouble, is_over=True)
-            desk.trouble = trouble
-
-    def _tell(self, desk: _Desk, outage: Problem | None) -> None:
-        """An outage of a drop folder is said once, and once when it is over."""
-        name = f"outage:{desk.setup.drop.name}"
-        before = self._ledger.recall(name)
-        if outage is not None and before is None:
-            self._ledger.remember(name, outage.code)
-            self._publisher.notice(outage)
-        elif outage is None and before is not None:
-            self._ledger.remember(name, None)
-            self._publisher.notice(Problem("FA-DROP-GONE"), is_over=True)
 
     def _dispatch(self) -> None:
         now = self._clock.now()
@@ -228,7 +210,7 @@ class Agent:
             self._ledger.release(bundle.id, self._rules.owner)
 
     def _deliver(self, desk: _Desk, bundle: BundleRecord) -> AgentError | None:
-        dossier = desk.bundles.dossiers[bundle.id]
+        dossier = desk.bundles.dossiers[bundle.id].with_records(self._ledger.files_of(bundle.id))
         drop, journal = desk.setup.drop, self._journal
         delivery = Delivery(drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
         try:
@@ -311,7 +293,7 @@ class Agent:
 
     def _until_next(self) -> float:
         now, wall = self._clock.monotonic(), self._clock.now()
-        due = [LONGEST_WAIT_S]
+        due = [LONGEST_WAIT_S, self._knock_at - now]
         for desk in self._desks.values():
             look_at = desk.not_before if desk.hinted.is_set() else max(desk.look_at, desk.not_before)
             due += [look_at - now, desk.intake.next_due() - now, desk.bundles.next_due() - now]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from folder_agent.agent.journal import Journal
-from folder_agent.core.errors import StaleState
+from folder_agent.core.errors import AgentError, StaleState
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, Transition, bundle_step, file_step
 from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves
 from folder_agent.core.records import BundleRecord, FileRecord
@@ -36,7 +36,7 @@ class Shelf:
         name, content = note(bundle, files)
         if self._shelves.read(target, name) is None:
             self._shelves.write_note(target, name, content)
-        lost = self._move(files, target)
+        lost = self._move(bundle, files, target)
         folders = folders_left(
             [file.path for file in files], bundle.key.rstrip("/") if bundle.key.endswith("/") else ""
         )
@@ -58,11 +58,23 @@ class Shelf:
                     continue  # another worker has just taken that name
         raise StaleState(f"no free name on the shelf for bundle {bundle.id}")
 
-    def _move(self, files: Sequence[FileRecord], target: str) -> list[Transition[FileRecord]]:
+    def _move(self, bundle: BundleRecord, files: Sequence[FileRecord], target: str) -> list[Transition[FileRecord]]:
+        """Move every file; the transitions of those that somebody else took away or replaced in the meantime."""
         inside = places([file.path for file in files])
-        lost = []
+        gone = []
         for file in files:
-            if not self._shelves.move(file.path, target, inside[file.path], file.stamp):
+            if not self._moved(bundle, file, target, inside[file.path]):
                 self._drop.stamp(file.path)  # raises if the folder is out of reach: then nothing is lost, only hidden
-                lost.append(file_step(file, FileEvent.VANISH, self._clock.now(), is_open=False))
-        return lost
+                gone.append(file_step(file, FileEvent.VANISH, self._clock.now(), is_open=False))
+        return gone
+
+    def _moved(self, bundle: BundleRecord, file: FileRecord, target: str, inside: str) -> bool:
+        try:
+            return self._shelves.move(file.path, target, inside, file.stamp)
+        except AgentError as error:
+            if error.problem.code != "FA-CHANGED":
+                raise
+        if bundle.state is BundleState.COMMITTED:
+            return False  # what was sent has been replaced: the newcomer is another matter, and stays
+        now = self._drop.stamp(file.path)  # of what was refused, any version goes to failed/ with the rest
+        return now is not None and self._shelves.move(file.path, target, inside, now)

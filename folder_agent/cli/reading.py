@@ -22,7 +22,7 @@ def status(config: Path, *, as_json: bool, language: Language) -> int:
     """Print what waits and what failed. Returns 0. Raises SettingsError, AgentError."""
     loaded = settings.load(config)
     with reading(loaded) as ledger:
-        report = status_report(ledger, time.time())
+        report = status_report(ledger, time.time(), [drop.name for drop in loaded.drops])
         is_new = ledger is None
     if as_json:
         say_json(report)
@@ -81,6 +81,8 @@ def _say_status(report: Report, language: Language, *, is_new: bool) -> None:
         if (shut := report[kind]) is not None:
             since = f"({'自' if zh else 'since '}{shut['since']})" if shut["since"] else ""
             say(f"{banner} {since}: {shut['reason' + suffix]}. {shut['todo' + suffix]}", style=style)
+    for trouble in report["drop_troubles"]:
+        say(f"{trouble['drop']}: {trouble['reason' + suffix]}. {trouble['todo' + suffix]}", style="yellow")
     waiting = report["waiting"]
     for line in columns([_waiting_row(one, language) for one in waiting[:_MOST_LINES]], ""):
         say(line)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from folder_agent.agent import concerns
 from folder_agent.core.catalogue import CATALOGUE, explain, what_to_do
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import BundleState, FileState
@@ -59,8 +60,9 @@ def gate_of(ledger: Ledger) -> Shut | None:
     return shut if shut.reason.code in CATALOGUE else None
 
 
-def status_report(ledger: Ledger | None, now: float) -> Report:
+def status_report(ledger: Ledger | None, now: float, drops: Sequence[str] = ()) -> Report:
     """The whole, in one object; a ledger that does not exist yet reads as an empty one."""
+    troubles = [] if ledger is None else [(drop, one) for drop in drops for one in concerns.of_drop(ledger, drop)]
     tallies = NOTHING_YET if ledger is None else ledger.tallies()
     shut = None if ledger is None else gate_of(ledger)
     latest = [] if ledger is None else ledger.latest_bundles(_LOOKED_BACK)
@@ -72,6 +74,7 @@ def status_report(ledger: Ledger | None, now: float) -> Report:
         "files": {str(state): tallies.files.get(state, 0) for state in FileState},
         "held": _shut(shut) if shut and shut.held else None,
         "outage": _shut(shut) if shut and not shut.held else None,
+        "drop_troubles": [{"drop": drop, **_reason(one)} for drop, one in troubles],
         "oldest_waiting_s": oldest_waiting_s(tallies.oldest_open_at, now),
         "unassigned": tallies.unassigned,
         "waiting": [_waiting(bundle, shut) for bundle in waiting],

@@ -424,6 +424,13 @@ CATALOGUE: dict[str, Reason] = {
         "the drop folder cannot be reached ({detail})",
         "It goes on by itself; check the share and its rights.",
     ),
+    "FA-FOLDER-UNLISTED": _reason(
+        WAIT,
+        "投放目录中有 {count} 个子文件夹无法列出",
+        "请管理员给服务账户列出这些文件夹的权限;之后自动继续。",
+        "{count} subfolders of the drop folder cannot be listed",
+        "Let the service's account list them; it goes on by itself afterwards.",
+    ),
     "FA-SHELF": _reason(
         RETRY,
         "无法移动到 {shelf}({detail})",

@@ -53,7 +53,7 @@ def _free_name(place: str, taken: set[str]) -> str:
     name = f"{stem} (earlier).{extension}"
     number = 2
     while name.casefold() in taken:
-        name = f"{stem} (earlier {number}).{extension}"
+        name = f"{stem} (earlier) ({number}).{extension}"
         number += 1
     taken.add(name.casefold())
     return name

@@ -37,7 +37,7 @@ def missing_words(declared: Counts, found: Counts) -> Phrase | None:
         if wanted is None or there >= wanted:
             continue
         lacking = wanted - there
-        zh.append(f"{lacking}{noun_zh}" if wanted == lacking else f"{wanted}{noun_zh}中的 {lacking}{noun_zh[0]}")
+        zh.append(f"{lacking} {noun_zh}" if wanted == lacking else f"{wanted} {noun_zh}中的 {lacking} {noun_zh[0]}")
         noun = one if wanted == 1 else many
         en.append(f"{lacking} {noun}" if wanted == lacking else f"{lacking} of {wanted} {noun}")
     return Phrase("、".join(zh), ", ".join(en)) if zh else None

@@ -59,7 +59,7 @@ def other_volume() -> Iterator[Path | None]:
 def test_killed_at_any_step_and_started_again_loses_and_doubles_nothing(
     scenario: Scenario, tmp_path: Path, other_volume: Path | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if scenario.other_volume and (other_volume is None or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev):
+    if scenario.other_volume and (other_volume is None or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev):
         pytest.skip("there is no second volume at /dev/shm")
     shelf = other_volume if scenario.other_volume else None
     log = tmp_path / "steps"

@@ -1,4 +1,4 @@
-"""What the gateway's tests share: a certificate, a clock that stands still, links to scripted servers, files to send."""
+"""What the gateway's tests share: a certificate, a still clock, links to scripted servers, files to send."""
 
 from __future__ import annotations
 
