@@ -18,6 +18,7 @@ from folder_agent.core.records import BundleRecord, SidecarReading
 
 _NEVER = float("inf")
 _SETTLING = "FA-SETTLING"
+_GROUP_SHARE = 20.0  # times what grouping took, between two: with many bundles it must not take the machine over
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Bundles:
         self._layout: Layout = layout
         self._permit_field = permit_field
         self._judged: dict[str, _Judged] = {}
+        self._group_at = 0.0  # monotonic: when to group anew for what is merely stale
         self.open: dict[int, BundleRecord] = {}
         self._by_key: dict[str, int] = {}
         self.dossiers: dict[int, Dossier] = {}  # of bundles that may be sent as they are now
@@ -70,21 +72,24 @@ class Bundles:
         self.open.pop(bundle.id, None)
         self.dossiers.pop(bundle.id, None)
         self.verdicts.pop(bundle.id, None)
+        self._judged.pop(bundle.key, None)  # its files are gone; a newcomer of that name is judged afresh
         if self._by_key.get(bundle.key) == bundle.id:
             del self._by_key[bundle.key]
 
     def judge(self) -> None:
         """Group anew if anything changed, and judge what changed or what time may have changed."""
         now = self._clock.monotonic()
-        if self.intake.changed:
-            self.intake.changed = False
+        if self.intake.changed or (self.intake.stale and now >= self._group_at):
+            self.intake.changed = self.intake.stale = False
             self._regroup(now)
+            self._group_at = now + _GROUP_SHARE * (self._clock.monotonic() - now)
         for judged in [j for j in self._judged.values() if j.look_at <= now]:
             judged.look_at = self._judge(judged.group, now)
 
     def next_due(self) -> float:
         """The monotonic time at which time alone may change a verdict."""
-        return min((judged.look_at for judged in self._judged.values()), default=_NEVER)
+        grouping = self._group_at if self.intake.stale else _NEVER
+        return min(grouping, min((judged.look_at for judged in self._judged.values()), default=_NEVER))
 
     def _regroup(self, now: float) -> None:
         pinned = self.pinned()

@@ -43,7 +43,8 @@ class Intake:
         self._known: dict[str, FileRecord] = {record.path: record for record in ledger.open_files(drop.name)}
         self._pending: dict[str, Tracked] = {}
         self.outage: Problem | None = None
-        self.changed = True  # something that grouping depends on is new
+        self.changed = True  # something that grouping depends on is new: group before anything else is sent
+        self.stale = False  # less is left to group, or more is known: grouping anew may wait a little
         self.gone_at: float | None = None  # monotonic: when a file was last found missing
 
     def look(self, pinned: frozenset[int]) -> bool:
@@ -128,9 +129,10 @@ class Intake:
                 continue
             if record.is_open:
                 tracked.record = record
+                self.changed = True
             else:
                 self._forget(record.path)
-        self.changed = True
+                self.stale = True
 
     def _is_pinned(self, path: str, pinned: frozenset[int]) -> bool:
         known = self._known.get(path)
@@ -198,7 +200,7 @@ class Intake:
     def _found(self, tracked: Tracked, finding: Finding, now: float, out: list[Transition[FileRecord]]) -> None:
         if tracked.member.finding != finding:
             tracked.member = Member(tracked.record.path, finding.kind, tracked.watched, finding)
-            self.changed = True
+            self.stale = True
         wrong = finding.problem
         if wrong is not None and disposition(wrong) is Disposition.WAIT:
             tracked.try_at = now + AGAIN_S

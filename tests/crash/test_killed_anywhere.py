@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from folder_agent.edges.ledger import open_ledger
 from folder_agent.simulator import Simulator
 from tests.site import PDF, Site, dicom, sidecar
 
+AT_ONCE = 4  # lives that run side by side: most of one is waiting
 NOTES = {"receipt.json", "WHY.txt"}
 
 
@@ -65,16 +67,14 @@ def test_killed_at_any_step_and_started_again_loses_and_doubles_nothing(
     log = tmp_path / "steps"
     _trial(tmp_path / "count", scenario, shelf, lambda site: _victim(site, log))
     steps = list(dict.fromkeys(log.read_text(encoding="utf-8").splitlines()))
-    killed, failures = 0, []
-    for number, step in enumerate(steps):
-        was_killed, wrong = _trial(
-            tmp_path / str(number),
-            scenario,
-            shelf,
-            lambda site, step=step: _victim(site, log, step),  # type: ignore[misc]
-        )
-        killed += was_killed
-        failures += [f"{step}: {one}" for one in wrong]
+
+    def trial(number: int) -> tuple[bool, list[str]]:
+        return _trial(tmp_path / str(number), scenario, shelf, lambda site: _victim(site, log, steps[number]))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = list(pool.map(trial, range(len(steps))))
+    killed = sum(was_killed for was_killed, _ in outcomes)
+    failures = [f"{step}: {one}" for step, (_, wrong) in zip(steps, outcomes, strict=True) for one in wrong]
     with capsys.disabled():
         print(f"\n{scenario.name}: killed at {killed} of {len(steps)} steps")
     assert not failures, "\n".join(failures)
