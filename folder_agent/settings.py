@@ -103,6 +103,15 @@ class FormSettings(Section):
     _path = field_validator("path")(checked_path)
 
 
+class DimseSettings(Section):
+    """Read, so that one settings file serves every version; this one sends by STOW-RS only."""
+
+    host: str | None = None
+    port: int = Field(11112, ge=1, le=65535)
+    called_ae: str = Field("GATEWAY", min_length=1, max_length=16)
+    calling_ae: str = Field("FOLDERAGENT", min_length=1, max_length=16)
+
+
 class DropSettings(Section):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[\w\-]+$")
     path: Path
@@ -168,6 +177,7 @@ class Settings(Section):
     reports: ReportsSettings = ReportsSettings()
     stow: StowSettings = StowSettings()
     form: FormSettings = FormSettings()
+    dimse: DimseSettings = DimseSettings()
     ledger: LedgerSettings = LedgerSettings()
     sync: SyncSettings = SyncSettings()
     console: ConsoleSettings = ConsoleSettings()
