@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -189,13 +190,18 @@ def test_a_corrupt_ledger_is_refused(path: Path) -> None:
 
 
 @on_posix
-@pytest.mark.skipif(os.name != "nt" and os.geteuid() == 0, reason="root may do anything")
-def test_a_folder_without_rights_is_told(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        assert refusal(tmp_path / "x.db").problem == problem("FA-LEDGER", detail="permission denied")
-    finally:
-        tmp_path.chmod(0o700)
+def test_a_folder_without_rights_is_told() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own is closed to nobody
+        Path(folder).chmod(0o555)
+        root = os.geteuid() == 0
+        try:
+            if root:  # who may do anything
+                os.seteuid(65534)
+            assert refusal(Path(folder) / "x.db").problem == problem("FA-LEDGER", detail="permission denied")
+        finally:
+            if root:
+                os.seteuid(0)
+            Path(folder).chmod(0o755)
 
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
