@@ -133,7 +133,7 @@ def test_a_request_that_is_not_rightly_signed_is_401_with_20008(
     client: httpx.Client, sim: Simulator, change: dict[str, str] | Callable[[], dict[str, str]], said: str
 ) -> None:
     headers = signed() | (change() if callable(change) else change)
-    if change.get("signature") == "upper":
+    if headers["signature"] == "upper":
         headers["signature"] = sign(APP, TOKEN, headers["timestamp"]).upper()
     answer = client.post(STUDY_PATH, json=EXAM, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, 20008)
