@@ -166,6 +166,7 @@ class Bundles:
             bundle = replace(bundle, reasons=reasons, overdue=verdict.overdue)
             self._ledger.amend([bundle])
             self.keep(bundle)
+            self._journal.waits(bundle)
             if became_overdue:
                 self._journal.overdue(bundle)
 

@@ -43,6 +43,10 @@ class Journal:
         """A new bundle is in the ledger."""
         self._publisher.transition(bundle, "", "open", self._personal.get(bundle.id))
 
+    def waits(self, bundle: BundleRecord) -> None:
+        """What a bundle waits for has changed, and the ledger knows."""
+        self._publisher.waits(bundle, self._personal.get(bundle.id))
+
     def overdue(self, bundle: BundleRecord) -> None:
         """A bundle has been incomplete for longer than its drop folder allows."""
         hours = round((self._clock.now() - bundle.created_at) / 3600)

@@ -50,6 +50,9 @@ class Display:
     def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
         """A bundle moved on."""
 
+    def waits(self, bundle: BundleRecord, personal: Sequence[str] | None) -> None:
+        """What a bundle waits for has changed."""
+
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
         """Bytes left."""
 
@@ -72,6 +75,10 @@ class PlainDisplay(Display):
         reasons = reason_text(bundle.reasons, self.language)
         sys.stdout.write(f"{bundle.name:<20} {bundle.state:<10} {reasons}".rstrip() + "\n")
         sys.stdout.flush()
+
+    def waits(self, bundle: BundleRecord, personal: Sequence[str] | None) -> None:
+        """One line, like a transition."""
+        self.transition(bundle, "", "", personal)
 
     def notice(self, problem: Problem, is_over: bool = False) -> None:
         """One line."""

@@ -275,6 +275,10 @@ class Publisher(Protocol):
         None: they are not known yet, so that not even the bundle's name or a file's may be."""
         ...
 
+    def waits(self, bundle: BundleRecord, personal: Sequence[str] | None) -> None:
+        """What a gathering bundle waits for has changed."""
+        ...
+
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
         """Bytes of this bundle that have left, of so many in this attempt."""
         ...

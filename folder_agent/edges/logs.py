@@ -49,12 +49,12 @@ class LogPublisher:
 
     def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
         """One line: drop folder, number, name, states, reason."""
-        name = "" if personal is None else f" {bundle.name}"
-        known = personal is not None
-        reasons = "; ".join(f"{r.code} {explain(r if known else replace(r, path=None), 'en')}" for r in bundle.reasons)
         change = f"{before} -> {bundle.state}" if before else str(bundle.state)
-        line = f"{bundle.drop}#{bundle.id}{name}: {change} ({event}){': ' + reasons if reasons else ''}"
-        logger.log(_LEVELS.get(bundle.state, "INFO"), "{}", scrub(line, personal or ()))
+        logger.log(_LEVELS.get(bundle.state, "INFO"), "{}", _line(bundle, f"{change} ({event})", personal))
+
+    def waits(self, bundle: BundleRecord, personal: Sequence[str] | None) -> None:
+        """Not a transition: only for those who look closely."""
+        logger.debug("{}", _line(bundle, str(bundle.state), personal))
 
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
         """Progress is for displays, not for the log."""
@@ -73,6 +73,14 @@ class LogPublisher:
         logger.log("ERROR" if loud else "WARNING", "{} {}", problem.code, explain(problem, "en"))
 
 
+def _line(bundle: BundleRecord, change: str, personal: Sequence[str] | None) -> str:
+    known = personal is not None
+    reasons = "; ".join(f"{r.code} {explain(r if known else replace(r, path=None), 'en')}" for r in bundle.reasons)
+    name = f" {bundle.name}" if known else ""
+    line = f"{bundle.drop}#{bundle.id}{name}: {change}{': ' + reasons if reasons else ''}"
+    return scrub(line, personal or ())
+
+
 class Publishers:
     """Tells each of several listeners."""
 
@@ -83,6 +91,11 @@ class Publishers:
         """Tell all."""
         for listener in self._listeners:
             listener.transition(bundle, before, event, personal)
+
+    def waits(self, bundle: BundleRecord, personal: Sequence[str] | None) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.waits(bundle, personal)
 
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
         """Tell all."""
