@@ -64,7 +64,10 @@ class Assembly(AbstractContextManager["Assembly"]):
         self.ledger.close()
 
     def exit_code(self) -> int:
-        """Of `run --once`: 4 something is in failed/, 3 something still waits, 0 all delivered."""
+        """Of `run --once`: 1 a drop folder is out of reach, 4 something is in failed/, 3 something still waits, 0 all
+        delivered."""
+        if self.agent.has_outage:
+            return 1
         if any(shelves.has_failed() for shelves in self.shelves.values()):
             return 4
         tallies = self.ledger.tallies()

@@ -79,7 +79,7 @@ class Bundles:
     def judge(self) -> None:
         """Group anew if anything changed, and judge what changed or what time may have changed."""
         now = self._clock.monotonic()
-        if self.intake.changed or (self.intake.stale and now >= self._group_at):
+        if self.intake.has_looked and (self.intake.changed or (self.intake.stale and now >= self._group_at)):
             self.intake.changed = self.intake.stale = False
             self._regroup(now)
             self._group_at = now + _GROUP_SHARE * (self._clock.monotonic() - now)
@@ -171,15 +171,11 @@ class Bundles:
                 self._journal.overdue(bundle)
 
     def _complete(self, bundle: BundleRecord, one: Group, verdict: Complete) -> None:
+        what = {"counts": verdict.counts, **_identity(verdict.reading)}
+        if bundle.state is not BundleState.GATHERING and any(getattr(bundle, k) != v for k, v in what.items()):
+            bundle = self._step(bundle, BundleEvent.REOPEN, due_at=None)  # another exam than the one tried before
         if bundle.state is BundleState.GATHERING:
-            bundle = self._step(
-                bundle,
-                BundleEvent.COMPLETE,
-                counts=verdict.counts,
-                reasons=(),
-                overdue=False,
-                **_identity(verdict.reading),
-            )
+            bundle = self._step(bundle, BundleEvent.COMPLETE, reasons=(), overdue=False, **what)
         files = self.intake.records(member.path for member in one.members)
         self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field)
 

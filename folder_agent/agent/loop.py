@@ -113,6 +113,11 @@ class Agent:
         self._stop = True
 
     @property
+    def has_outage(self) -> bool:
+        """Whether some drop folder could not be reached at the last look."""
+        return any(desk.intake.outage is not None for desk in self._desks.values())
+
+    @property
     def is_stopping(self) -> bool:
         return self._stop
 

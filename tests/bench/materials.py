@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 _ROOT = "1.2.826.0.1.3680043.8.498"
 _INSTANCE = f"{_ROOT}.1000000000"  # ten digits at the end, to be replaced
@@ -33,7 +33,7 @@ def template(side: int, frames: int = 1, pixels: bytes = b"", accession: str = "
     """A CT image of `frames` frames of side x side x 16 bit; without `pixels`, only what comes before them, with their
     length announced (PS3.5 7.1.2: PixelData as OW)."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, _INSTANCE
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, UID(_INSTANCE)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, _INSTANCE
@@ -71,7 +71,7 @@ def ct_study(folder: Path, slices: int, side: int = 512) -> list[Image]:
 
 def small_exams(root: Path, count: int, *, flat: bool) -> list[tuple[Image, Path]]:
     """So many exams of one 32 x 32 image each: side by side in one folder, or each in its own."""
-    found = []
+    found: list[tuple[Image, Path]] = []
     for number in range(count):
         name = f"B{number:06}"
         folder = root if flat else root / name

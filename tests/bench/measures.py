@@ -97,7 +97,7 @@ def large_file(sizes: Sizes, place: Path) -> list[Row]:
     with discarding_server(place / "gateway") as server:
         config = configure(place, drop, server)
         ran = run_module("folder_agent", "run", "--once", "--config", str(config))
-    _check(ran.code == 0, f"run --once ended with {ran.code}")
+    _check(ran.code == 0, f"run --once ended with {ran.code}: {ran.complaint}")
     peak = ran.peak_rss / MEGABYTE
     verdict = f"{'OK' if peak < RSS_LIMIT_MB else 'OVER'}: limit {RSS_LIMIT_MB:.0f} MB"
     per_gb = ran.cpu_s / (image.size / 1e9)
@@ -115,8 +115,8 @@ def waiting(sizes: Sizes, place: Path) -> list[Row]:
     looked = run_module(_WATCHED, "looks", str(configure(place / "one", drop, nowhere)))
     idle_config = configure(place / "two", drop, nowhere)
     idled = run_module(_WATCHED, "idle", str(idle_config), str(count), str(sizes.idle_s))
-    _check(bool(looked.said) and looked.said["files"] == count, "not every file was seen")
-    _check(bool(idled.said) and "cpu_s" in idled.said, "not every file settled")
+    _check(bool(looked.said) and looked.said["files"] == count, looked.complaint or "not every file was seen")
+    _check(bool(idled.said) and "cpu_s" in idled.said, idled.complaint or "not every file settled")
     first, again, settling = looked.said["first_s"], looked.said["again_s"], idled.said["settling_s"]
     share = f"{100 * idled.said['cpu_s'] / sizes.idle_s:.1f} % of a core"
     rss = idled.peak_rss / MEGABYTE
@@ -154,7 +154,7 @@ def _exams(sizes: Sizes, place: Path, *, flat: bool) -> list[Row]:
 
 def _deliver(place: Path, drop: Path, server: Server, count: int) -> Ran:
     ran = run_module(_WATCHED, "once", str(configure(place / "agent", drop, server)))
-    _check(bool(ran.said) and ran.said["done"] == count, f"{count} to deliver, but {ran.said}")
+    _check(bool(ran.said) and ran.said["done"] == count, f"{count} to deliver, but {ran.said or ran.complaint}")
     return ran
 
 

@@ -9,12 +9,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -41,6 +42,7 @@ class Ran:
     cpu_s: float
     peak_rss: int  # bytes
     said: Any
+    complaint: str  # the last line of its stderr
 
 
 @contextmanager
@@ -77,13 +79,18 @@ def run_module(module: str, *arguments: str) -> Ran:
     """Run a module of ours to its end, watching what it uses. Raises TimeoutError after a quarter of an hour."""
     began = time.monotonic()
     line = [sys.executable, "-m", module, *arguments]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(line, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, cwd=ROOT) as process:
-        cpu_s, peak = _watch(process, began)
-        seconds = time.monotonic() - began
-        assert process.stdout is not None
-        said = process.stdout.read().decode("utf-8").strip().rpartition("\n")[2]
-    return Ran(process.returncode, seconds, cpu_s, peak, _parsed(said))
+    # Into files, not pipes: a log that nobody empties would stop the process.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT) as process:
+            cpu_s, peak = _watch(process, began)
+            seconds = time.monotonic() - began
+        said, complaint = _last_line(out), _last_line(err)
+    return Ran(process.returncode, seconds, cpu_s, peak, _parsed(said), complaint)
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
 
 
 def _watch(process: subprocess.Popen[bytes], began: float) -> tuple[float, int]:

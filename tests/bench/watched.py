@@ -18,7 +18,6 @@ from typing import Any
 from folder_agent import settings
 from folder_agent.agent.intake import Intake
 from folder_agent.assembly import Assembly
-from folder_agent.core.errors import Problem
 from folder_agent.core.records import BundleRecord
 from folder_agent.edges import logs
 from folder_agent.edges.clock import SystemClock
@@ -28,8 +27,8 @@ from folder_agent.edges.ledger import open_ledger
 _SETTLED_WITHIN_S = 600.0
 
 
-class Stopwatch:
-    """A publisher that notes when the first bundle was complete and when the last one was done."""
+class Stopwatch(logs.LogPublisher):
+    """Logs as the real agent does, and notes when the first bundle was complete and when the last one was done."""
 
     def __init__(self) -> None:
         self.complete: float | None = None
@@ -38,27 +37,19 @@ class Stopwatch:
 
     def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
         now = time.monotonic()
+        super().transition(bundle, before, event, personal)
         self.states[bundle.id] = str(bundle.state)
         if bundle.state == "COMPLETE" and self.complete is None:
             self.complete = now
         elif bundle.state == "DONE":
             self.done = now
 
-    def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
-        """Nothing."""
-
-    def fault(self, error: Exception) -> None:
-        """Nothing: a bundle that is not done says enough."""
-
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
-        """Nothing."""
-
 
 def once(config: Path) -> dict[str, Any]:
     """Deliver everything that lies in the drop folder."""
     loaded, watch = settings.load(config, {}), Stopwatch()
     logs.set_up(loaded.log.dir, "INFO", 1, console=False)
-    with Assembly(loaded, logs.Publishers(logs.LogPublisher(), watch)) as assembly:
+    with Assembly(loaded, watch) as assembly:
         began, cpu = time.monotonic(), time.process_time()
         assembly.agent.run(until_idle=lambda: True)
         cpu_s = time.process_time() - cpu
@@ -80,8 +71,9 @@ def looks(config: Path) -> dict[str, Any]:
 
 def idle(config: Path, files: int, for_s: float) -> dict[str, Any]:
     """The CPU that the agent uses in `for_s` seconds once everything has settled, and how long settling took."""
-    watch, used = Stopwatch(), dict[str, Any]()
-    with Assembly(settings.load(config, {}), watch) as assembly:
+    loaded, used = settings.load(config, {}), dict[str, Any]()
+    logs.set_up(loaded.log.dir, "INFO", 1, console=False)
+    with Assembly(loaded, Stopwatch()) as assembly:
         observer = threading.Thread(target=_observe, args=(assembly, files, for_s, used), daemon=True)
         observer.start()
         assembly.agent.run()

@@ -136,6 +136,31 @@ def test_several_drop_folders_are_served_at_once(site: Site) -> None:
     assert list((site.drops["mr"] / "done").glob("*/X/receipt.json"))
 
 
+def test_a_drop_folder_that_is_out_of_reach_withdraws_nothing_and_is_told(site: Site) -> None:
+    make_ct(site.drop / "CT1", imageCnt=4)
+    assert site.once() == 3
+    site.drop.rename(site.root / "away")
+    assert site.once() == 1
+    status = json.loads(site.command("status", "--json").stdout)
+    assert [trouble["code"] for trouble in status["drop_troubles"]] == ["FA-DROP-GONE"]
+    assert site.states() == {"CT1": "GATHERING"}
+    (site.root / "away").rename(site.drop)
+    dicom(site.drop / "CT1/images/IM9999")
+    assert site.once() == 0
+    assert [bundle.name for bundle in site.bundles()] == ["CT1"]
+
+
+def test_a_corrected_sidecar_of_a_waiting_bundle_is_what_is_posted(site: Site) -> None:
+    make_ct(site.drop / "CT1")
+    site.gateway.misbehave(match="/ris/study/add", do="code", code=1, times=1)
+    assert site.once() == 3
+    sidecar(site.drop / "CT1/exam.json", imageCnt=3, pdfCnt=1, studyUid="1.2.840.1", studyId="S2")
+    assert site.once() == 0
+    assert site.received().exams["ACC1"]["studyId"] == "S2"
+    assert site.received().repeats == 0
+    assert site.bundles()[0].study_id == "S2"
+
+
 def test_a_name_that_is_taken_in_done_gets_a_number_and_nothing_is_overwritten(site: Site) -> None:
     make_ct(site.drop / "CT1")
     assert site.once() == 0

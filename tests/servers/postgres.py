@@ -35,6 +35,7 @@ class PostgresServer:
         self._numbers = count(1)
         self._root = Path(tempfile.mkdtemp(prefix="folder-agent-pg-"))
         self._account = _account()
+        atexit.register(shutil.rmtree, self._root, ignore_errors=True)  # also where starting fails
         if self._account:
             shutil.chown(self._root, self._account)
         self._make_cluster()
