@@ -76,6 +76,12 @@ class Bundles:
         if self._by_key.get(bundle.key) == bundle.id:
             del self._by_key[bundle.key]
 
+    def reconsider(self, bundle: BundleRecord) -> None:
+        """An attempt ended in looking again: judge it anew soon, even if no file has changed since."""
+        judged = self._judged.get(bundle.key)
+        if judged is not None:
+            judged.look_at = self._clock.monotonic() + max(self._rules.settle_s, 1.0)
+
     def judge(self) -> None:
         """Group anew if anything changed, and judge what changed or what time may have changed."""
         now = self._clock.monotonic()
@@ -107,8 +113,10 @@ class Bundles:
         bundle = self._bundle_of(one)
         if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
             return _NEVER  # another bundle of that name is on its way; its shelving makes us group anew
+        delivered = self._delivered(one)
         age = 0.0 if bundle is None else self._clock.now() - bundle.created_at
-        verdict = judge(one, self._rules, now, age, changed_at=self.intake.gone_at, known=self._is_known(one))
+        counted = delivered.counts if delivered is not None else None
+        verdict = judge(one, self._rules, now, age, changed_at=self.intake.gone_at, delivered=counted)
         if bundle is None:
             if not one.sidecars and _is_settling(verdict):
                 return _look_at(verdict)  # its sidecar may be on the way, or its files may belong elsewhere by header
@@ -138,12 +146,12 @@ class Bundles:
         if (reading := _reading(one)) is not None:
             self._journal.know(bundle.id, personal_values(reading))
 
-    def _is_known(self, one: Group) -> bool:
-        """Asked only for a sidecar that came alone: whether its exam was delivered before."""
+    def _delivered(self, one: Group) -> BundleRecord | None:
+        """Asked only for a sidecar that came alone: how its exam was delivered before."""
         reading = _reading(one)
         if reading is None or len(one.members) > len(one.sidecars):
-            return False
-        return self._ledger.is_delivered(reading.get("accessNumber"), reading.get("studyUid"))
+            return None
+        return self._ledger.last_delivered(reading.get("accessNumber"), reading.get("studyUid"))
 
     def _apply(self, bundle: BundleRecord, one: Group, verdict: Verdict) -> None:
         self.dossiers.pop(bundle.id, None)

@@ -21,7 +21,7 @@ from folder_agent.agent.shelf import Note, Shelf
 from folder_agent.agent.workers import Workers
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.catalogue import failure
-from folder_agent.core.errors import AgentError, Problem, StaleState, problem
+from folder_agent.core.errors import AgentError, Disposition, Problem, StaleState, problem
 from folder_agent.core.grouping import Layout
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
 from folder_agent.core.planning import Action, in_order, next_action
@@ -35,6 +35,8 @@ LOOK_SHARE = 5.0  # and at least so many times what the last look took: looking 
 KNOCK_S = 1.0  # how often the ledger is asked whether an operator wants something
 LONGEST_WAIT_S = 5.0
 NAP_S = 0.5
+MOST_FAILURES = 4  # of the ledger in a row, after which `--once` gives up
+LONGEST_PAUSE_S = 60.0
 
 NoteMaker = Callable[[Dossier | None, Sequence[Problem] | None], Note]
 
@@ -97,6 +99,7 @@ class Agent:
         self._gate = Gatekeeper(ledger, publisher, clock, rules.retry, jitter)
         self._wake = threading.Event()
         self._stop = False
+        self._failures = 0  # cycles in a row that the ledger broke off
         self._workers: Workers[tuple[str, BundleRecord], AgentError | None] = Workers(
             rules.workers, self._work, self._wake.set
         )
@@ -127,8 +130,8 @@ class Agent:
         try:
             while not self._stop:
                 self._wake.clear()
-                wait_s = self._cycle()
-                if until_idle() and self._is_idle():
+                wait_s = self._cycle_or_recover(may_give_up=until_idle())
+                if until_idle() and not self._failures and self._is_idle():
                     break
                 self._rest(wait_s)
         finally:
@@ -136,12 +139,52 @@ class Agent:
             self._workers.stop(grace_s)
             self._take_results()
 
+    def step(self) -> float:
+        """One cycle and all that the workers make of it, for whoever drives the agent by hand; how long nothing else
+        is due, in seconds."""
+        wait_s = self._cycle()
+        while self._workers.in_hand():
+            wait_s = 0.0
+            self._wake.wait(NAP_S)
+            self._wake.clear()  # before the results are taken: a later one wakes us again
+            self._take_results()
+        return wait_s
+
     def _rest(self, wait_s: float) -> None:
         """Wait to be woken, in short naps: a signal's handler only sets a flag."""
         end = self._clock.monotonic() + wait_s
         while not self._stop and (left := end - self._clock.monotonic()) > 0:
             if self._wake.wait(min(left, NAP_S)):
                 return
+
+    def _cycle_or_recover(self, *, may_give_up: bool) -> float:
+        """One cycle. If the ledger failed in the middle of it, what is in memory may differ from what it holds: begin
+        anew from the ledger, as after a start, with growing pauses. Raises what is FATAL, or if it may give up."""
+        try:
+            if self._failures:
+                self._start_over()
+            wait_s = self._cycle()
+        except (AgentError, StaleState) as error:
+            reason = error.problem if isinstance(error, AgentError) else problem("FA-LEDGER", detail="moved on")
+            fatal = isinstance(error, AgentError) and error.disposition is Disposition.FATAL
+            if fatal or (may_give_up and self._failures >= MOST_FAILURES):
+                raise
+            if self._failures == 0 and isinstance(error, AgentError):
+                self._publisher.notice(reason)
+            self._failures += 1
+            return min(float(2**self._failures), LONGEST_PAUSE_S)
+        if self._failures:
+            self._failures = 0
+            self._publisher.notice(Problem("FA-LEDGER"), is_over=True)
+        return wait_s
+
+    def _start_over(self) -> None:
+        """Let the workers finish, then forget everything but what the ledger says."""
+        self._workers.finish()
+        self._desks = {
+            name: _Desk(desk.setup, self._rules, self._ledger, self._clock, self._journal)
+            for name, desk in self._desks.items()
+        }
 
     def _cycle(self) -> float:
         """One look, settle, bundle and dispatch over all drop folders; how long nothing else is due, in seconds."""
@@ -278,6 +321,8 @@ class Agent:
             desk.bundles.keep(current)
             if current.state not in (BundleState.SENDING, BundleState.WAITING, BundleState.HELD):
                 desk.bundles.dossiers.pop(bundle.id, None)
+            if current.state is BundleState.GATHERING:
+                desk.bundles.reconsider(current)
         desk.intake.refresh(files)
 
     def _hear_operator(self) -> None:

@@ -16,6 +16,8 @@ from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.shelving import folders_left, places
 
 MOST_NAMES = 10_000  # "CT1 (2)", "CT1 (3)" …: beyond this somebody has to clean up
+# What may have delayed a move and is over once it is made.
+PASSING = frozenset({"FA-SHELF", "FA-DISK-FULL", "FA-DROP-GONE", "FA-CHANGED", "FA-INTERNAL", "FA-LEDGER"})
 
 Note = Callable[[BundleRecord, Sequence[FileRecord]], tuple[str, bytes]]  # its name and content
 
@@ -42,7 +44,8 @@ class Shelf:
         )
         self._shelves.sync(target, folders)
         self._shelves.tidy(folders)
-        done = bundle_step(bundle, BundleEvent.SHELVE, self._clock.now(), is_open=False, due_at=None)
+        why = tuple(reason for reason in bundle.reasons if reason.code not in PASSING)
+        done = bundle_step(bundle, BundleEvent.SHELVE, self._clock.now(), is_open=False, due_at=None, reasons=why)
         return self._journal.apply(done, lost)
 
     def _aim(self, bundle: BundleRecord, day: str) -> BundleRecord:

@@ -53,6 +53,12 @@ class Workers(Generic[Job, Result]):
                 raise error
             found.append((job, result))  # type: ignore[arg-type]
 
+    def finish(self) -> None:
+        """Wait until everything in hand is done, and forget what came of it: whoever asks knows from elsewhere."""
+        while self._in_hand:
+            self._results.get()
+            self._in_hand -= 1
+
     def stop(self, grace_s: float) -> None:
         """Let the threads finish what they have in hand, for at most `grace_s` seconds."""
         for _ in self._threads:

@@ -8,7 +8,7 @@ exam that is still arriving is not torn in two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from folder_agent.core import checking
 from folder_agent.core.catalogue import disposition
@@ -62,14 +62,20 @@ Verdict = Waiting | Complete | Refused
 
 
 def judge(
-    group: Group, rules: BundleRules, now: float, age_s: float, *, changed_at: float | None = None, known: bool = False
+    group: Group,
+    rules: BundleRules,
+    now: float,
+    age_s: float,
+    *,
+    changed_at: float | None = None,
+    delivered: Counts | None = None,
 ) -> Verdict:
     """The verdict on a group at the monotonic time `now`, for a bundle that was opened `age_s` seconds ago.
 
-    `changed_at` is when a file of it was last seen to go away; `known` tells that its exam was delivered before, so
-    that a sidecar alone is an update.
+    `changed_at` is when a file of it was last seen to go away; `delivered` is what was counted when its exam was
+    delivered before: then a sidecar alone is an update, of an exam that has those files.
     """
-    verdict = _judge(group, rules, now, changed_at, known)
+    verdict = _judge(group, rules, now, changed_at, delivered)
     if not isinstance(verdict, Waiting) or age_s < rules.deadline_s:
         return _look_at_deadline(verdict, now, rules.deadline_s - age_s)
     hours = round(rules.deadline_s / 3600)
@@ -78,7 +84,7 @@ def judge(
     return replace(verdict, overdue=True)
 
 
-def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | None, known: bool) -> Verdict:
+def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | None, delivered: Counts | None) -> Verdict:
     files = [member for member in group.members if member.kind is not FileKind.TEMPORARY]
     unsettled = [member for member in files if member.finding is None]
     if unsettled:
@@ -92,12 +98,13 @@ def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | Non
     sidecar = group.sidecars[0]
     reading = sidecar.finding.sidecar if sidecar.finding else None
     problems = _every_problem(group, reading, rules)
-    missing = _missing(group, reading, rules, quiet_at, now, known) if reading else ()
+    found = count(group.files) if delivered is None else delivered
+    missing = _missing(group, reading, rules, quiet_at, now, found) if reading else ()
     if not problems:
         if missing:
             return Waiting(missing, quiet_at if quiet_at > now else None)
         assert reading is not None  # without a reading there is a problem
-        return Complete(reading, sidecar, count(group.files), _warnings(group, reading))
+        return Complete(reading, sidecar, found, _warnings(group, reading))
     if now >= quiet_at or (reading is not None and not missing and _is_trusted(group, reading, rules)):
         return Refused(problems)
     return Waiting((*problems, problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))), quiet_at)
@@ -145,7 +152,7 @@ def _every_problem(group: Group, reading: SidecarReading | None, rules: BundleRu
 
 
 def _missing(
-    group: Group, reading: SidecarReading, rules: BundleRules, quiet_at: float, now: float, known: bool
+    group: Group, reading: SidecarReading, rules: BundleRules, quiet_at: float, now: float, found: Counts
 ) -> tuple[Problem, ...]:
     """What is still waited for, judged by the most trusted measure that this bundle has; empty when nothing is."""
     if reading.listed is not None:
@@ -156,12 +163,13 @@ def _missing(
             else ()
         )
     if reading.declared != Counts():
-        words = missing_words(reading.declared, count(group.files))
+        words = missing_words(reading.declared, found)
         return (problem("FA-WAIT-FILES", zh=words.zh, en=words.en),) if words else ()
     if rules.marker is not None:
         marked = any(member.kind is FileKind.MARKER for member in group.files)
         return () if marked else (problem("FA-WAIT-MARKER", marker=rules.marker),)
-    if not known and not any(member.kind in (FileKind.DICOM, FileKind.PDF) for member in group.files):
+    has_files = any(member.kind in (FileKind.DICOM, FileKind.PDF) for member in group.files)
+    if not has_files and not any(astuple(found)):
         return (problem("FA-WAIT-ANY-FILE"),)
     return () if now >= quiet_at else (problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s)),)
 

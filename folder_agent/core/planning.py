@@ -16,6 +16,8 @@ from folder_agent.core.lifecycle import (
 from folder_agent.core.records import BundleRecord
 from folder_agent.core.retrying import RetryRules, delay, is_exhausted
 
+AGAIN_S = 2.0  # before a bundle that changed under our hands is sent again, so that a flickering file costs little
+
 
 class Action(StrEnum):
     """The next step of a bundle."""
@@ -61,7 +63,7 @@ def after_error(
         # An operator's delay is not the bundle's fault: the bound on retrying does not run.
         return bundle_step(bundle, BundleEvent.HOLD, now, reasons=reasons, first_failed_at=None)
     if error.disposition is Disposition.WAIT:
-        return bundle_step(bundle, BundleEvent.REOPEN, now, reasons=reasons)
+        return bundle_step(bundle, BundleEvent.REOPEN, now, reasons=reasons, due_at=now + AGAIN_S)
     if error.disposition is Disposition.REFUSE:
         event = BundleEvent.FAIL if error.problem.code.startswith("FA-GW-") else BundleEvent.REFUSE
         return bundle_step(bundle, event, now, reasons=reasons)

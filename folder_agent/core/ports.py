@@ -136,8 +136,8 @@ class Ledger(Protocol):
         """Every file, of whatever bundle of that exam (same accession number or study), that `destination` accepted."""
         ...
 
-    def is_delivered(self, access_number: str | None, study_uid: str | None) -> bool:
-        """Whether an exam with that accession number or study has been committed before."""
+    def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:
+        """The bundle by which an exam with that accession number or study was committed last."""
         ...
 
     def target_is_taken(self, target: str) -> bool:

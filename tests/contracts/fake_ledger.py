@@ -140,8 +140,9 @@ class FakeLedger:
         files = [file for file in self._rows.files.values() if file.bundle_id in exams]
         return [file for file in files if file.destination == destination and file.accepted_at is not None]
 
-    def is_delivered(self, access_number: str | None, study_uid: str | None) -> bool:
-        return any(bundle.committed_at is not None for bundle in self._exams(access_number, study_uid))
+    def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:
+        found = [bundle for bundle in self._exams(access_number, study_uid) if bundle.committed_at is not None]
+        return max(found, key=lambda bundle: (bundle.committed_at, bundle.id), default=None)
 
     def target_is_taken(self, target: str) -> bool:
         return any(bundle.target == target for bundle in self._rows.bundles.values())

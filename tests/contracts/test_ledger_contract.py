@@ -466,15 +466,15 @@ def test_a_file_that_was_not_accepted_is_not_found(ledger: Ledger) -> None:
     assert ledger.accepted("A1", None, "A") == []
 
 
-def test_is_delivered_wants_a_commit(ledger: Ledger) -> None:
+def test_delivered_means_committed(ledger: Ledger) -> None:
     bundle = ledger.open_bundle("ct", "k", "k", 1.0)
     step(ledger, bundle, BundleEvent.COMPLETE, access_number="A1", study_uid="1.2.3")
-    assert not ledger.is_delivered("A1", "1.2.3")
+    assert not ledger.last_delivered("A1", "1.2.3")
     delivered(ledger, "p", "A1", "1.2.4")
-    assert ledger.is_delivered("A1", "1.2.3")
-    assert ledger.is_delivered(None, "1.2.4")
-    assert not ledger.is_delivered(None, "1.2.3")
-    assert not ledger.is_delivered(None, None)
+    assert ledger.last_delivered("A1", "1.2.3")
+    assert ledger.last_delivered(None, "1.2.4")
+    assert not ledger.last_delivered(None, "1.2.3")
+    assert not ledger.last_delivered(None, None)
 
 
 def test_a_place_on_a_shelf_belongs_to_one_bundle(ledger: Ledger) -> None:

@@ -142,7 +142,7 @@ def test_a_drop_folder_that_is_out_of_reach_withdraws_nothing_and_is_told(site: 
     site.drop.rename(site.root / "away")
     assert site.once() == 1
     status = json.loads(site.command("status", "--json").stdout)
-    assert [trouble["code"] for trouble in status["drop_troubles"]] == ["FA-DROP-GONE"]
+    assert [trouble["code"] for trouble in status["drop_troubles"]] == ["FA-DROP-GONE", "FA-WATCHER"]
     assert site.states() == {"CT1": "GATHERING"}
     (site.root / "away").rename(site.drop)
     dicom(site.drop / "CT1/images/IM9999")
@@ -159,6 +159,17 @@ def test_a_corrected_sidecar_of_a_waiting_bundle_is_what_is_posted(site: Site) -
     assert site.received().exams["ACC1"]["studyId"] == "S2"
     assert site.received().repeats == 0
     assert site.bundles()[0].study_id == "S2"
+
+
+def test_a_sidecar_alone_updates_a_delivered_exam_and_keeps_its_counts(site: Site) -> None:
+    make_ct(site.drop / "CT1")
+    assert site.once() == 0
+    sidecar(site.drop / "CT1/exam.json", studyUid="1.2.840.1", diagnosis="无异常")
+    assert site.once() == 0
+    exam = site.received().exams["ACC1"]
+    assert exam["diagnosis"] == "无异常"
+    assert [exam[name] for name in ("imageCnt", "pdfCnt", "seriesCnt")] == [3, 1, 1]
+    assert site.received().repeats == 0
 
 
 def test_a_name_that_is_taken_in_done_gets_a_number_and_nothing_is_overwritten(site: Site) -> None:

@@ -50,9 +50,13 @@ class Queries:
         was_accepted = (file.destination == destination) & file.accepted_at.is_null(False)
         return self._files(file.bundle_id.in_(bundles) & was_accepted, file.id)
 
-    def is_delivered(self, access_number: str | None, study_uid: str | None) -> bool:
-        exam = self._exam(access_number, study_uid)
-        return exam is not None and self._any(exam & self._tables.bundle.committed_at.is_null(False))
+    def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:
+        exam, bundle = self._exam(access_number, study_uid), self._tables.bundle
+        if exam is None:
+            return None
+        was_committed = exam & bundle.committed_at.is_null(False)
+        found = self._bundles(was_committed, bundle.committed_at.desc(), bundle.id.desc(), limit=1)
+        return found[0] if found else None
 
     def target_is_taken(self, target: str) -> bool:
         return self._any(self._tables.bundle.target == target)

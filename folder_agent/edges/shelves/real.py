@@ -84,8 +84,11 @@ class RealShelves:
             path = target_path(target)
             inner = [Path(folder) for folder, _, _ in os.walk(path, onerror=_raise)]
             sources = {self._root, *(below(self._root, folder) for folder in folders if folder)}
-            for folder in (*inner, path.parent, path.parent.parent, *filter(there, sources)):
+            for folder in (*inner, path.parent, path.parent.parent):
                 durable.sync_folder(folder)
+            for folder in filter(there, sources):
+                with suppress(FileNotFoundError):  # another bundle of that folder has just tidied it away
+                    durable.sync_folder(folder)
 
     def tidy(self, folders: Sequence[str]) -> None:
         for folder in sorted(set(folders) - {""}, key=lambda path: -path.count("/")):
