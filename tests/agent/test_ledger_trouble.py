@@ -10,7 +10,6 @@ from folder_agent.assembly import Assembly
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import Disposition, problem
 from folder_agent.edges.logs import LogPublisher
-
 from tests.e2e.test_run_once import make_ct
 from tests.site import Site
 
