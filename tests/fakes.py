@@ -30,6 +30,7 @@ from tests.contracts.fake_shelves import FakeShelves, Held
 __all__ = [
     "DAY_S",
     "PDF",
+    "RETRIES",
     "Counting",
     "FakeClock",
     "FakeDropFolder",
@@ -41,6 +42,7 @@ __all__ = [
     "Held",
     "Lost",
     "World",
+    "an_image",
     "image",
     "sidecar",
     "told",

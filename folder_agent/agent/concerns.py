@@ -28,8 +28,8 @@ class Concerns:
         before = self._known[name]
         if before == trouble:
             return
-        self._known[name] = trouble
         self._ledger.remember(name, written(trouble))
+        self._known[name] = trouble  # only now: if the ledger failed, it is told and kept the next time
         if trouble is not None and (before is None or before.code != trouble.code):
             self._publisher.notice(trouble)
         elif trouble is None and before is not None:

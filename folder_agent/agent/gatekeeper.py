@@ -30,7 +30,9 @@ class Gatekeeper:
 
     def lets_through(self, now: float, in_hand: int) -> int | None:
         """How many more bundles may start; None: as many as there are workers."""
-        return gates.lets_through(self._gate, now, in_hand)
+        # A probe further away than any delay is one from before somebody set the clock back: it is due.
+        due = self._gate.probe_at if self._gate.probe_at - now > self._rules.max_s else now
+        return gates.lets_through(self._gate, due, in_hand)
 
     @property
     def is_open(self) -> bool:
@@ -44,7 +46,10 @@ class Gatekeeper:
     def failed(self, error: AgentError) -> None:
         """An attempt failed; an answer that is about one exam only is a sign of life."""
         if gates.shuts(error):
-            self._set(gates.after_failure(self._gate, error, self._clock.now(), self._rules, self._jitter()))
+            now, gate = self._clock.now(), self._gate
+            if gate.reason is not None and gate.reason.code == error.problem.code and now < gate.probe_at:
+                return  # it set out together with the one that shut the gate: one outage, met once
+            self._set(gates.after_failure(gate, error, now, self._rules, self._jitter()))
         elif error.disposition is Disposition.REFUSE and error.problem.code.startswith("FA-GW-"):
             self.contact()
 
@@ -60,10 +65,11 @@ class Gatekeeper:
 
     def _set(self, new: Gate) -> None:
         with self._lock:
-            before, self._gate = self._gate, new
+            before = self._gate
             if before == new:
                 return
             self._ledger.remember(NAME, as_text(new))
+            self._gate = new
         if new.reason is not None and (before.reason is None or before.reason.code != new.reason.code):
             self._publisher.notice(new.reason)
         elif new.reason is None and before.reason is not None:

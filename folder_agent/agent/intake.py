@@ -125,6 +125,9 @@ class Intake:
     def refresh(self, records: Sequence[FileRecord]) -> None:
         """Take over what a worker did to files; closed ones are on a shelf and no longer ours."""
         for record in records:
+            known = self._known.get(record.path)
+            if known is not None and known.id == record.id and not record.is_open:
+                del self._known[record.path]  # shelved before this process ever looked at it
             tracked = self.tracked.get(record.path)
             if tracked is None or tracked.record.id != record.id:
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from folder_agent.agent.bundles import Bundles
@@ -23,7 +24,7 @@ from folder_agent.core.bundling import BundleRules
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, Disposition, Problem, StaleState, problem
 from folder_agent.core.grouping import Layout
-from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
+from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, SENDABLE, BundleState
 from folder_agent.core.planning import Action, in_order, next_action
 from folder_agent.core.ports import Clock, DropFolder, Gateway, Ledger, Publisher, Shelves
 from folder_agent.core.records import BundleRecord, FileRecord
@@ -100,6 +101,8 @@ class Agent:
         self._wake = threading.Event()
         self._stop = False
         self._failures = 0  # cycles in a row that the ledger broke off
+        self._trouble: Problem | None = None  # what was told of them
+        self._resume_at = 0.0  # monotonic: no hint shortens the pause after a failure
         self._workers: Workers[tuple[str, BundleRecord], AgentError | None] = Workers(
             rules.workers, self._work, self._wake.set
         )
@@ -142,12 +145,12 @@ class Agent:
     def step(self) -> float:
         """One cycle and all that the workers make of it, for whoever drives the agent by hand; how long nothing else
         is due, in seconds."""
-        wait_s = self._cycle()
-        while self._workers.in_hand():
+        wait_s = self._cycle_or_recover()
+        while self._workers.in_hand() and not self._failures:
             wait_s = 0.0
             self._wake.wait(NAP_S)
             self._wake.clear()  # before the results are taken: a later one wakes us again
-            self._take_results()
+            self._cycle_or_recover()
         return wait_s
 
     def _rest(self, wait_s: float) -> None:
@@ -157,25 +160,30 @@ class Agent:
             if self._wake.wait(min(left, NAP_S)):
                 return
 
-    def _cycle_or_recover(self, *, may_give_up: bool) -> float:
+    def _cycle_or_recover(self, *, may_give_up: bool = False) -> float:
         """One cycle. If the ledger failed in the middle of it, what is in memory may differ from what it holds: begin
         anew from the ledger, as after a start, with growing pauses. Raises what is FATAL, or if it may give up."""
+        if self._failures and (left_s := self._resume_at - self._clock.monotonic()) > 0:
+            return left_s
         try:
             if self._failures:
                 self._start_over()
             wait_s = self._cycle()
         except (AgentError, StaleState) as error:
-            reason = error.problem if isinstance(error, AgentError) else problem("FA-LEDGER", detail="moved on")
             fatal = isinstance(error, AgentError) and error.disposition is Disposition.FATAL
             if fatal or (may_give_up and self._failures >= MOST_FAILURES):
                 raise
-            if self._failures == 0 and isinstance(error, AgentError):
-                self._publisher.notice(reason)
-            self._failures += 1
-            return min(float(2**self._failures), LONGEST_PAUSE_S)
-        if self._failures:
-            self._failures = 0
-            self._publisher.notice(Problem("FA-LEDGER"), is_over=True)
+            if self._trouble is None and isinstance(error, AgentError):
+                self._trouble = error.problem.masked()
+                self._publisher.notice(self._trouble)
+            self._failures = min(self._failures + 1, MOST_FAILURES + 1)
+            pause_s = min(float(2**self._failures), LONGEST_PAUSE_S)
+            self._resume_at = self._clock.monotonic() + pause_s
+            return pause_s
+        self._failures = 0
+        if self._trouble is not None:
+            told, self._trouble = self._trouble, None
+            self._publisher.notice(told, is_over=True)
         return wait_s
 
     def _start_over(self) -> None:
@@ -228,11 +236,14 @@ class Agent:
 
     def _ready(self, action: Action, now: float) -> list[BundleRecord]:
         found = []
+        longest = self._rules.retry.max_s
         for desk in self._desks.values():
             if desk.intake.outage is not None:
                 continue
             for bundle in desk.bundles.open.values():
-                if bundle.id in desk.bundles.busy or next_action(bundle, now) is not action:
+                # A time further away than any delay is one from before somebody set the clock back: it is due.
+                at = now if bundle.due_at is None or bundle.due_at - now <= longest else bundle.due_at
+                if bundle.id in desk.bundles.busy or next_action(bundle, at) is not action:
                     continue
                 if action is Action.SHELVE or bundle.id in desk.bundles.dossiers:
                     found.append(bundle)
@@ -254,8 +265,14 @@ class Agent:
             return self._deliver(desk, bundle)
         except StaleState:
             return None  # somebody else (an operator's command) moved it in the meantime: look again
+        except Exception as raw:  # noqa: BLE001  a bundle's boundary, for what no state has been found for
+            error = self._as_error(raw)
+            with suppress(AgentError, StaleState):  # a ledger that refuses this, too, is the loop's to notice
+                self._put_off(bundle.id, error)
+            return error
         finally:
-            self._ledger.release(bundle.id, self._rules.owner)
+            with suppress(AgentError, StaleState):  # a claim that is left is our own, and ends by itself
+                self._ledger.release(bundle.id, self._rules.owner)
 
     def _deliver(self, desk: _Desk, bundle: BundleRecord) -> AgentError | None:
         dossier = desk.bundles.dossiers[bundle.id].with_records(self._ledger.files_of(bundle.id))
@@ -290,7 +307,7 @@ class Agent:
         return failure(problem("FA-INTERNAL", detail=type(raw).__name__))
 
     def _put_off(self, bundle_id: int, error: AgentError) -> None:
-        """A move that failed is tried again later; its state already says that only the move is left."""
+        """What failed is tried again later; the bundle's state already says what is left, such as only the move."""
         current = self._ledger.bundle(bundle_id)
         if current is None or not current.is_open:
             return
@@ -308,6 +325,8 @@ class Agent:
         for (drop, bundle), error in self._workers.results():
             desk = self._desks[drop]
             desk.bundles.busy.discard(bundle.id)
+            if error is not None and error.disposition is Disposition.FATAL:
+                raise error
             if error is not None:
                 self._gate.failed(error)
             self._refresh(desk, bundle)
@@ -319,7 +338,7 @@ class Agent:
         files: list[FileRecord] = self._ledger.files_of(bundle.id)
         if current is not None:
             desk.bundles.keep(current)
-            if current.state not in (BundleState.SENDING, BundleState.WAITING, BundleState.HELD):
+            if current.state not in SENDABLE:
                 desk.bundles.dossiers.pop(bundle.id, None)
             if current.state is BundleState.GATHERING:
                 desk.bundles.reconsider(current)
