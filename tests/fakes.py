@@ -171,13 +171,13 @@ class World:
             self._agent = None
 
     def run(self, seconds: float = 10.0) -> None:
-        """Let the agent work until so many seconds have passed."""
+        """Let the agent work until so many seconds have passed, or somebody stops it."""
         end = self.clock.monotonic() + seconds
         at_once = 0
         while True:
             wait_s = self.agent.step()
             left_s = end - self.clock.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or self.agent.is_stopping:
                 return
             at_once = at_once + 1 if wait_s <= 0 else 0
             assert at_once < _MOST_STEPS_AT_ONCE, "the agent runs hot"

@@ -85,7 +85,7 @@ class Intake:
         transitions: list[Transition[FileRecord]] = []
         wants_look = False
         for tracked in due[:SLICE]:
-            finding = self.drop.inspect(tracked.record.path, tracked.watched.stamp)
+            finding = self._look_into(tracked)
             if finding is None:  # it changed, or is gone: the next look says which
                 tracked.try_at = now + self._settle_s
                 wants_look = True
@@ -96,6 +96,15 @@ class Intake:
         return len(due) > SLICE
 
     wants_look = False
+
+    def _look_into(self, tracked: Tracked) -> Finding | None:
+        try:
+            return self.drop.inspect(tracked.record.path, tracked.watched.stamp)
+        except AgentError:
+            return None  # out of reach, or led elsewhere: the next look says
+        except Exception as raw:  # noqa: BLE001  a file's boundary: one that breaks us must not stop the others
+            trouble = problem("FA-FILE-IO", tracked.record.path, detail=type(raw).__name__)
+            return Finding(FileKind.UNKNOWN, problem=trouble)
 
     def next_due(self) -> float:
         """The monotonic time at which the next file may be looked into."""

@@ -223,6 +223,8 @@ class Agent:
         desk.look_at = now + (desk.setup.scan_s if reached else min(desk.setup.scan_s, 5.0))
 
     def _dispatch(self) -> None:
+        if self._stop:
+            return  # what is in hand is finished, nothing more begins
         now = self._clock.now()
         for bundle in self._ready(Action.SHELVE, now):
             self._hand_out(bundle, now)
@@ -317,7 +319,8 @@ class Agent:
         if current.state is BundleState.COMMITTED:
             reasons = (error.problem.masked(),)
         self._ledger.amend([replace(current, attempts=attempts, due_at=due, reasons=reasons)])
-        self._publisher.notice(error.problem.masked())
+        if error.problem.code not in {reason.code for reason in current.reasons}:  # said once, not at every try
+            self._publisher.notice(error.problem.masked())
 
     # --- back in the agent's own thread ------------------------------------------------------------------------------
 

@@ -176,6 +176,7 @@ def test_a_shelf_in_trouble_is_tried_again_and_nothing_is_sent_again(
     assert bundle.due_at is not None
     world.run(RETRIES.first_s * 2**times + 10)
     assert (world.states(), world.codes("CT1")) == ({"CT1": "DONE"}, [])
+    assert world.publisher.notices == [(code, False)]
     assert world.shelved() == {"CT1": ["1.dcm", "exam.json", "receipt.json"]}
     assert (world.gateway.posted, world.gateway.image_line.names) == (["ACC1"], ["1.2.1.1.1"])
 

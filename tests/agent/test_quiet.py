@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from folder_agent.core.catalogue import failure
+from folder_agent.core.errors import problem
 from folder_agent.core.lifecycle import BUNDLE_TABLE, BundleEvent, BundleState
 from tests.agent.conftest import NewWorld
 from tests.agent.test_faults import watched
@@ -78,13 +80,15 @@ def test_progress_never_runs_back_and_ends_at_the_whole(world: World) -> None:
     assert (sent[0], sent[-1]) == (0, total)
 
 
-def test_stopping_ends_the_agent_and_the_next_start_goes_on(world: World) -> None:
-    world.drop_exam()
+def test_stopping_in_the_middle_is_no_failure_and_the_next_start_goes_on(world: World) -> None:
+    world.drop_exam(images=2)
+    world.gateway.image_line.coming.extend([None, failure(problem("FA-STOPPING"))])
     world.gateway.image_line.on_way = world.agent.stop
-    world.agent.run(until_idle=lambda: False, grace_s=5.0) if world.agent.is_stopping else world.run(3.0)
+    world.run(10.0)
     world.end()
+    assert (world.bundle("CT1").state, world.bundle("CT1").attempts) == ("SENDING", 0)
     world.gateway.image_line.on_way = lambda: None
     world.start()
-    world.run(120.0)
+    world.run(10.0)
     assert world.states() == {"CT1": "DONE"}
-    assert world.gateway.image_line.names == ["1.2.1.1.1"]
+    assert world.gateway.image_line.names == ["1.2.1.1.1", "1.2.1.1.2"]

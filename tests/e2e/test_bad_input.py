@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from folder_agent.core.records import Finding, Stamp
+from folder_agent.edges.drop_folder import RealDropFolder
 from tests.e2e.test_run_once import make_ct
 from tests.site import Site, dicom, sidecar
 
@@ -145,8 +147,6 @@ def test_any_folder_name_is_delivered(site: Site, name: str) -> None:
 
 
 def test_a_file_that_vanishes_between_look_and_open_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from folder_agent.edges.drop_folder import RealDropFolder
-
     make_ct(site.drop / "CT1")
     make_good(site)
     real = RealDropFolder.inspect
@@ -212,3 +212,18 @@ def everything(site: Site) -> list[tuple[int, bytes]]:
             content = path.read_bytes()
             found.append((len(content), content[:4096]))
     return sorted(found)
+
+
+def test_a_file_that_breaks_our_own_reader_waits_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_ct(site.drop / "CT1")
+    make_good(site)
+    real = RealDropFolder.inspect
+
+    def inspect(self: RealDropFolder, path: str, stamp: Stamp) -> Finding | None:
+        if path == "CT1/images/IM0001":
+            raise RecursionError
+        return real(self, path, stamp)
+
+    monkeypatch.setattr(RealDropFolder, "inspect", inspect)
+    assert site.once() == 3
+    assert site.states() == {"CT1": "GATHERING", "GOOD": "DONE"}
