@@ -124,6 +124,7 @@ class FileRecord:
     answer: str | None = None  # what the receiver said of it, shortened
     reason: Problem | None = None
     is_open: bool = True
+    seen_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class BundleRecord:
     owner: str | None = None  # who works on it now, and until when that claim holds
     lease_until: float | None = None
     is_open: bool = True
+    purged_at: float | None = None  # when its files were deleted from done/, as the settings ask
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class FakeLedger:
         with self._changing() as rows:
             for seen in sightings:
                 kind = kinds.get(seen.path, FileKind.UNKNOWN)
-                record = FileRecord(len(rows.files) + 1, drop, seen.path, seen.stamp, FileState.SEEN, kind)
+                record = FileRecord(len(rows.files) + 1, drop, seen.path, seen.stamp, FileState.SEEN, kind, seen_at=at)
                 rows.put(record)
                 rows.tell(at, "", "see", record)
                 records.append(record)

@@ -115,6 +115,12 @@ def test_sighted_files_come_back_in_order_and_are_open(ledger: Ledger) -> None:
     assert ledger.open_files("other") == []
 
 
+def test_a_file_knows_when_it_was_first_seen(ledger: Ledger) -> None:
+    (record,) = sight(ledger, "A1/a.dcm", at=17.5)
+    ledger.apply([file_step(record, FileEvent.SETTLE, 30.0)])
+    assert record.seen_at == ledger.open_files("ct")[0].seen_at == 17.5
+
+
 def test_a_sighting_leaves_one_history_row(ledger: Ledger) -> None:
     files = assign(ledger, ledger.open_bundle("ct", "k", "k", 1.0), sight(ledger, "a", "b", at=3.0))
     entries = [entry for entry in ledger.history(1) if entry.subject == "file"]

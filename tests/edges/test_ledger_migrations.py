@@ -68,6 +68,22 @@ def test_a_step_is_taken_once_and_keeps_what_was_there(engine: Engine) -> None:
     assert engine.run("SELECT name, content FROM notes").fetchall()[0][1] == "yes"
 
 
+def test_files_of_the_first_version_get_the_time_at_which_they_were_seen(session: Session) -> None:
+    engine = session.engine
+    for table in tables.TABLE_NAMES.values():
+        engine.run(f"DROP TABLE {table} CASCADE" if "Postgres" in type(engine).__name__ else f"DROP TABLE {table}")
+    engine.run("DROP TABLE schema_version")
+    migrate(engine, STEPS[:1])
+    told = "INSERT INTO history (at, subject, subject_id, was, event, became) VALUES "
+    engine.run(told + "(5.5, 'file', 1, '', 'see', 'SEEN'), (9.5, 'file', 1, 'SEEN', 'settle', 'SETTLED')")
+    engine.run(
+        "INSERT INTO files (id, drop_name, path, size, mtime_ns, identity, state, kind, is_open) "
+        "VALUES (1, 'ct', 'a.dcm', 1, '1', '0', 'SETTLED', 'DICOM', '1')"
+    )
+    migrate(engine)
+    assert engine.run("SELECT seen_at FROM files").fetchall()[0][0] == 5.5
+
+
 def test_a_step_that_fails_leaves_the_old_version_whole(session: Session) -> None:
     engine = session.engine
     with pytest.raises(AgentError), session.call():

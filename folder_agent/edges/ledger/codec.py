@@ -41,6 +41,7 @@ def file_values(record: FileRecord) -> Values:
         pack(() if record.reason is None else (record.reason,)),
         record.is_open,
         _digest(record.path) if record.is_open and record.state != FileState.VANISHED else None,
+        record.seen_at,
     )
 
 
@@ -62,6 +63,7 @@ def file_record(row: Values) -> FileRecord:
         answer=row[13],
         reason=reasons[0] if reasons else None,
         is_open=bool(row[15]),
+        seen_at=row[17],
     )
 
 
@@ -90,6 +92,7 @@ def bundle_values(record: BundleRecord) -> Values:
         record.is_open,
         _digest(record.key) if record.is_open and record.state not in _SHELVED else None,
         None if record.target is None else record.target.replace("\\", "/").rstrip("/").rpartition("/")[2],
+        record.purged_at,
     )
 
 
@@ -117,8 +120,9 @@ def bundle_record(row: Values) -> BundleRecord:
         committed_at=row[18],
         target=row[19],
         is_open=bool(row[20]),
-        owner=row[23],
-        lease_until=row[24],
+        purged_at=row[23],
+        owner=row[24],
+        lease_until=row[25],
     )
 
 

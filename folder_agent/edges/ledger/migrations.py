@@ -47,7 +47,22 @@ _FIRST: Step = (
     "CREATE INDEX history_subject ON history (subject, subject_id)",
 )
 
-STEPS: tuple[Step, ...] = (_FIRST,)
+# Old rows are dropped after a while; the daily tallies say for ever what there was. A file's and a bundle's own times
+# say to which day they belong, so that nobody needs the history for that.
+_SECOND: Step = (
+    "ALTER TABLE files ADD COLUMN seen_at {double}",
+    """UPDATE files SET seen_at = (
+        SELECT min(at) FROM history WHERE subject = 'file' AND subject_id = files.id)""",
+    "ALTER TABLE bundles ADD COLUMN purged_at {double}",
+    """CREATE TABLE tallies (
+        day TEXT NOT NULL, drop_name TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL, total BIGINT NOT NULL,
+        PRIMARY KEY (day, drop_name, subject, state))""",
+    "CREATE INDEX bundles_state_changed ON bundles (state, changed_at)",
+    "DROP INDEX bundles_state",
+    "CREATE INDEX bundles_created ON bundles (created_at)",
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _SECOND)
 
 
 def version(engine: Engine) -> int:

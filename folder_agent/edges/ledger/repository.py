@@ -83,7 +83,9 @@ class PeeweeLedger(Queries):
     ) -> list[FileRecord]:
         engine, file = self._session.engine, self._tables.file
         records = [
-            FileRecord(number, drop, seen.path, seen.stamp, FileState.SEEN, kinds.get(seen.path, FileKind.UNKNOWN))
+            FileRecord(
+                number, drop, seen.path, seen.stamp, FileState.SEEN, kinds.get(seen.path, FileKind.UNKNOWN), seen_at=at
+            )
             for number, seen in zip(engine.next_ids(file, len(sightings)), sightings, strict=True)
         ]
         engine.insert_rows(file, ("id", *FILE_COLUMNS), [(r.id, *codec.file_values(r)) for r in records])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from peewee import BigAutoField, BigIntegerField, BooleanField, Database, DoubleField, Model, TextField
+from peewee import BigAutoField, BigIntegerField, BooleanField, CompositeKey, Database, DoubleField, Model, TextField
 
 
 class Bundle(Model):
@@ -40,6 +40,7 @@ class Bundle(Model):
     target_name = TextField(null=True)  # the target's last part
     owner = TextField(null=True)  # these two are written by claim and release only
     lease_until = DoubleField(null=True)
+    purged_at = DoubleField(null=True)  # when its files were deleted from done/, as the settings ask
 
 
 class File(Model):
@@ -62,6 +63,7 @@ class File(Model):
     reason = TextField(null=True)  # JSON, masked
     is_open = BooleanField()
     open_key = TextField(null=True)  # unique within the drop; NULL once the file is closed or vanished
+    seen_at = DoubleField(null=True)
 
 
 class History(Model):
@@ -84,7 +86,26 @@ class Note(Model):
     content = TextField()
 
 
-TABLE_NAMES: dict[type[Model], str] = {Bundle: "bundles", File: "files", History: "history", Note: "notes"}
+class Tally(Model):
+    """How many bundles or files of one day and drop folder ended in a state and are no rows any more."""
+
+    day = TextField()  # YYYY-MM-DD, the wall time of the place
+    drop_name = TextField()
+    subject = TextField()  # "bundle" or "file"
+    state = TextField()
+    total = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("day", "drop_name", "subject", "state")
+
+
+TABLE_NAMES: dict[type[Model], str] = {
+    Bundle: "bundles",
+    File: "files",
+    History: "history",
+    Note: "notes",
+    Tally: "tallies",
+}
 BUNDLE_COLUMNS = tuple(name for name in Bundle._meta.sorted_field_names if name not in {"id", "owner", "lease_until"})
 FILE_COLUMNS = tuple(name for name in File._meta.sorted_field_names if name != "id")
 HISTORY_COLUMNS = tuple(name for name in History._meta.sorted_field_names if name != "id")
@@ -100,11 +121,18 @@ class Tables:
     file: type[File]
     history: type[History]
     note: type[Note]
+    tally: type[Tally]
 
 
 def bind(database: Database) -> Tables:
     """Models of their own for this database."""
-    return Tables(_bound(Bundle, database), _bound(File, database), _bound(History, database), _bound(Note, database))
+    return Tables(
+        bundle=_bound(Bundle, database),
+        file=_bound(File, database),
+        history=_bound(History, database),
+        note=_bound(Note, database),
+        tally=_bound(Tally, database),
+    )
 
 
 def _bound(model: type[_M], database: Database) -> type[_M]:
