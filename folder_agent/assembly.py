@@ -9,8 +9,9 @@ from datetime import datetime
 from types import TracebackType
 
 from folder_agent import __version__
+from folder_agent.agent.desk import DropSetup, Rules
 from folder_agent.agent.dossier import Dossier
-from folder_agent.agent.loop import Agent, DropSetup, Rules
+from folder_agent.agent.loop import Agent
 from folder_agent.agent.shelf import Note
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from folder_agent.agent.desk import DropSetup, Rules
 from folder_agent.agent.dossier import Dossier
-from folder_agent.agent.loop import Agent, DropSetup, Rules
+from folder_agent.agent.loop import Agent
 from folder_agent.agent.shelf import Note
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
