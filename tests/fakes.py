@@ -19,6 +19,7 @@ from folder_agent.core.errors import Problem
 from folder_agent.core.grouping import Layout
 from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.notes import why_note
+from folder_agent.core.ports import Lasting
 from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.retrying import RetryRules
 from folder_agent.core.shelving import RECEIPT, WHY
@@ -67,6 +68,7 @@ class FakePublisher:
 
     transitions: list[tuple[int, str, str, str]] = field(default_factory=list)  # bundle, before, event, after
     notices: list[tuple[str, bool]] = field(default_factory=list)  # code, whether it is over
+    lasting: list[Lasting | None] = field(default_factory=list)  # of each notice
     faults: list[Exception] = field(default_factory=list)
     waiting: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     progress: list[tuple[int, int, int]] = field(default_factory=list)
@@ -83,8 +85,9 @@ class FakePublisher:
     def fault(self, error: Exception) -> None:
         self.faults.append(error)
 
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
+    def notice(self, problem: Problem, is_over: bool = False, lasting: Lasting | None = None) -> None:
         self.notices.append((problem.code, is_over))
+        self.lasting.append(lasting)
 
     def events(self, bundle_id: int) -> list[str]:
         """The events of one bundle, in order."""

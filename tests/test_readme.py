@@ -16,10 +16,10 @@ import typer.main
 from pydantic import BaseModel
 
 from folder_agent.agent.concerns import written
-from folder_agent.agent.gatekeeper import as_text
 from folder_agent.cli.app import app
 from folder_agent.cli.init import template
 from folder_agent.cli.reports import Report, show_report, status_report
+from folder_agent.core import gate as gates
 from folder_agent.core.catalogue import CATALOGUE
 from folder_agent.core.errors import problem
 from folder_agent.core.gate import Gate
@@ -255,7 +255,7 @@ def reports(tmp_path: Path) -> list[Report]:
     try:
         for held in (True, False):
             reason = problem("FA-GW-UNREACHABLE", detail="connection refused")
-            ledger.remember("gate", as_text(Gate(reason, held, time.time())))
+            ledger.remember("gate", gates.written(Gate(reason, held, time.time())))
             found.append(status_report(ledger, time.time(), ["ct"]))
     finally:
         ledger.close()

@@ -1,19 +1,19 @@
-"""Keeps the gate (core/gate.py): who may send now. Remembers it in the ledger, so that `status` can tell, and says once
-when it shuts and once when it opens."""
+"""Keeps the gate (core/gate.py): who may send now. Remembers it in the ledger, for `status` and for the next start, and
+says when it shuts, from time to time while it is shut, and when it opens."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 
 from folder_agent.core import gate as gates
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.gate import Gate
-from folder_agent.core.ports import Clock, Ledger, Publisher
+from folder_agent.core.ports import Clock, Lasting, Ledger, Publisher
 from folder_agent.core.retrying import RetryRules
 
 NAME = "gate"
+REMIND_S = 3600.0  # between two words on the same trouble
 
 
 class Gatekeeper:
@@ -25,8 +25,9 @@ class Gatekeeper:
         self._ledger, self._publisher, self._clock = ledger, publisher, clock
         self._rules, self._jitter = rules, jitter
         self._lock = threading.Lock()
-        self._gate = Gate()  # open at the start: the first bundle finds out
-        ledger.remember(NAME, None)
+        self._gate = gates.after_start(gates.read(ledger.recall(NAME)))
+        self._told = Gate()  # what was last announced
+        self._tell_again_at = 0.0  # monotonic
 
     def lets_through(self, now: float, in_hand: int) -> int | None:
         """How many more bundles may start; None: as many as there are workers."""
@@ -63,22 +64,26 @@ class Gatekeeper:
             if not self._gate.is_open:
                 self._gate = gates.knock_now(self._gate)
 
+    def announce(self, count_waiting: Callable[[], int]) -> bool:
+        """Say what has changed since the last time, or that it still lasts; whether the gate has just opened."""
+        gate, told = self._gate, self._told
+        if gate.reason is None:
+            self._told = gate
+            if told.reason is not None:
+                self._publisher.notice(told.reason, True, self._lasting(told, count_waiting))
+            return told.reason is not None
+        now = self._clock.monotonic()
+        if told.reason is None or told.reason.code != gate.reason.code or now >= self._tell_again_at:
+            self._told, self._tell_again_at = gate, now + REMIND_S
+            self._publisher.notice(gate.reason, False, self._lasting(gate, count_waiting))
+        return False
+
+    def _lasting(self, gate: Gate, count_waiting: Callable[[], int]) -> Lasting:
+        now = self._clock.now()
+        return Lasting(since=gate.since if gate.since is not None else now, until=now, waiting=count_waiting())
+
     def _set(self, new: Gate) -> None:
         with self._lock:
-            before = self._gate
-            if before == new:
-                return
-            self._ledger.remember(NAME, as_text(new))
-            self._gate = new
-        if new.reason is not None and (before.reason is None or before.reason.code != new.reason.code):
-            self._publisher.notice(new.reason)
-        elif new.reason is None and before.reason is not None:
-            self._publisher.notice(before.reason, is_over=True)
-
-
-def as_text(gate: Gate) -> str | None:
-    """The gate as the ledger keeps it; None when it is open."""
-    if gate.reason is None:
-        return None
-    reason = {"code": gate.reason.code, "values": dict(gate.reason.values)}
-    return json.dumps({"reason": reason, "held": gate.held, "since": gate.since, "probe_at": gate.probe_at})
+            if self._gate != new:
+                self._ledger.remember(NAME, gates.written(new))
+                self._gate = new

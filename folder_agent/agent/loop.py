@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from folder_agent.agent.concerns import Concerns
 from folder_agent.agent.desk import Desk, DropSetup, Rules
@@ -16,8 +17,8 @@ from folder_agent.agent.gatekeeper import Gatekeeper
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.workers import Workers
 from folder_agent.core.errors import AgentError, Disposition, Problem, StaleState
-from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF
-from folder_agent.core.planning import Action, in_order, next_action
+from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, SENDABLE
+from folder_agent.core.planning import Action, in_order, is_due_to_outage, next_action
 from folder_agent.core.ports import Clock, Gateway, Ledger, Publisher
 from folder_agent.core.records import BundleRecord
 
@@ -151,6 +152,8 @@ class Agent:
     def _cycle(self) -> float:
         """One look, settle, bundle and dispatch over all drop folders; how long nothing else is due, in seconds."""
         self._take_results()
+        if self._gate.announce(self._waiting):
+            self._resume()
         self._hear_operator()
         more = False
         for desk in self._desks.values():
@@ -205,6 +208,20 @@ class Agent:
             if error is not None:
                 self._gate.failed(error)
             desk.refresh(self._ledger.bundle(bundle.id), self._ledger.files_of(bundle.id))
+
+    def _waiting(self) -> int:
+        """How many bundles would be sent if they might."""
+        return sum(bundle.state in SENDABLE for desk in self._desks.values() for bundle in desk.bundles.open.values())
+
+    def _resume(self) -> None:
+        """The gateway is back: what was put off because it was away takes its place in the order at once."""
+        for desk in self._desks.values():
+            put_off = [bundle for bundle in desk.bundles.open.values() if is_due_to_outage(bundle)]
+            resumed = [replace(bundle, due_at=None) for bundle in put_off if bundle.id not in desk.bundles.busy]
+            if resumed:
+                self._ledger.amend(resumed)
+            for bundle in resumed:
+                desk.bundles.keep(bundle)
 
     def _hear_operator(self) -> None:
         """`folder-agent retry` writes to the ledger and knocks; the knock makes us read what it wrote."""

@@ -18,6 +18,7 @@ from rich.text import Text
 from folder_agent.core.catalogue import Language, explain
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.ports import Lasting
 from folder_agent.core.records import BundleRecord
 from folder_agent.core.status import reason_text
 
@@ -59,7 +60,7 @@ class Display:
     def fault(self, error: Exception) -> None:
         """A fault of our own: the log has it."""
 
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
+    def notice(self, problem: Problem, is_over: bool = False, lasting: Lasting | None = None) -> None:
         """Something about the agent as a whole."""
 
     def summary(self, outcome: dict[str, Any], config: Path) -> None:
@@ -80,7 +81,7 @@ class PlainDisplay(Display):
         """One line, like a transition."""
         self.transition(bundle, "", "", personal)
 
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
+    def notice(self, problem: Problem, is_over: bool = False, lasting: Lasting | None = None) -> None:
         """One line."""
         sys.stdout.write(f"{'recovered: ' if is_over else ''}{explain(problem, self.language)}\n")
 
@@ -127,7 +128,7 @@ class LiveDisplay(PlainDisplay):
                 self._tasks[bundle.id] = self._progress.add_task(bundle.name, total=total)
             self._progress.update(self._tasks[bundle.id], completed=sent, total=total)
 
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
+    def notice(self, problem: Problem, is_over: bool = False, lasting: Lasting | None = None) -> None:
         """Above the table."""
         self._live.console.print(Text(explain(problem, self.language)))
 

@@ -5,15 +5,15 @@ Only reads the ledger, whose reasons are masked: nothing here names a patient.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from folder_agent.agent import concerns
-from folder_agent.core.catalogue import CATALOGUE, explain, what_to_do
+from folder_agent.agent import concerns, gatekeeper
+from folder_agent.core import gate as gates
+from folder_agent.core.catalogue import explain, what_to_do
 from folder_agent.core.errors import Problem
+from folder_agent.core.gate import Gate
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.ports import Ledger, Tallies
 from folder_agent.core.records import BundleRecord, FileRecord, HistoryEntry
@@ -37,34 +37,20 @@ WORDS: dict[BundleState, Phrase] = {
     BundleState.FAILED: Phrase("未能送达", "could not be delivered"),
     BundleState.WITHDRAWN: Phrase("文件在发送前被取走", "its files were taken away before they were sent"),
 }
+_AT_THE_GATE = frozenset({BundleState.COMPLETE, BundleState.HELD})  # what keeps the gate shut keeps these
 _IN_MOTION = frozenset({BundleState.COMPLETE, BundleState.SENDING})  # what was wrong earlier does not hold them up now
 
 
-@dataclass(frozen=True, slots=True)
-class Shut:
-    """The gate, as the agent left it in the ledger: nothing is sent."""
-
-    reason: Problem
-    held: bool  # an operator must act; else it passes by itself
-    since: float | None
-
-
-def gate_of(ledger: Ledger) -> Shut | None:
-    """Why nothing is sent now; None while the gate is open (agent/gatekeeper.py writes it)."""
-    try:
-        found = json.loads(ledger.recall("gate") or "null")
-        code, values = found["reason"]["code"], found["reason"]["values"]
-        shut = Shut(Problem(str(code), values=tuple(values.items())), bool(found["held"]), found["since"])
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return shut if shut.reason.code in CATALOGUE else None
+def gate_of(ledger: Ledger) -> Gate:
+    """Why nothing is sent now, as the agent left it in the ledger."""
+    return gates.read(ledger.recall(gatekeeper.NAME))
 
 
 def status_report(ledger: Ledger | None, now: float, drops: Sequence[str] = ()) -> Report:
     """The whole, in one object; a ledger that does not exist yet reads as an empty one."""
     troubles = [] if ledger is None else [(drop, one) for drop in drops for one in concerns.of_drop(ledger, drop)]
     tallies = NOTHING_YET if ledger is None else ledger.tallies()
-    shut = None if ledger is None else gate_of(ledger)
+    gate = Gate() if ledger is None else gate_of(ledger)
     latest = [] if ledger is None else ledger.latest_bundles(_LOOKED_BACK)
     waiting = [] if ledger is None else [b for b in ledger.open_bundles() if b.state not in ENDED_BADLY]
     failed = [b for b in latest if b.state in ENDED_BADLY][:MOST_FAILED]
@@ -72,12 +58,12 @@ def status_report(ledger: Ledger | None, now: float, drops: Sequence[str] = ()) 
     return {
         "bundles": {str(state): tallies.bundles.get(state, 0) for state in BundleState},
         "files": {str(state): tallies.files.get(state, 0) for state in FileState},
-        "held": _shut(shut) if shut and shut.held else None,
-        "outage": _shut(shut) if shut and not shut.held else None,
+        "held": _shut(gate) if gate.held else None,
+        "outage": None if gate.held else _shut(gate),
         "drop_troubles": [{"drop": drop, **_reason(one)} for drop, one in troubles],
         "oldest_waiting_s": oldest_waiting_s(tallies.oldest_open_at, now),
         "unassigned": tallies.unassigned,
-        "waiting": [_waiting(bundle, shut) for bundle in waiting],
+        "waiting": [_waiting(bundle, gate) for bundle in waiting],
         "failed": [_failed(bundle, latest) for bundle in failed],
         "done": [
             {"id": b.id, "bundle": b.name, "drop": b.drop, "at": iso(b.changed_at), "where": b.target} for b in done
@@ -115,10 +101,10 @@ def show_report(ledger: Ledger, bundle: BundleRecord, others: Sequence[BundleRec
     }
 
 
-def why_of(bundle: BundleRecord, shut: Shut | None = None) -> Phrase:
+def why_of(bundle: BundleRecord, gate: Gate = Gate()) -> Phrase:  # noqa: B008 - frozen
     """What the bundle waits for, or why it failed, in one sentence."""
-    if bundle.state is BundleState.COMPLETE and shut is not None:
-        return Phrase(explain(shut.reason, "zh"), explain(shut.reason, "en"))
+    if bundle.state in _AT_THE_GATE and gate.reason is not None:
+        return Phrase(explain(gate.reason, "zh"), explain(gate.reason, "en"))
     if bundle.state in _IN_MOTION or not bundle.reasons:
         return WORDS[bundle.state]
     return Phrase(reason_text(bundle.reasons, "zh"), reason_text(bundle.reasons, "en"))
@@ -133,8 +119,8 @@ def _name(bundle: BundleRecord) -> Report:
     return {"id": bundle.id, "bundle": bundle.name, "drop": bundle.drop}
 
 
-def _shut(shut: Shut) -> Report:
-    return {**_reason(shut.reason), "since": iso(shut.since)}
+def _shut(gate: Gate) -> Report | None:
+    return None if gate.reason is None else {**_reason(gate.reason), "since": iso(gate.since)}
 
 
 def _reason(reason: Problem) -> Report:
@@ -148,8 +134,8 @@ def _reason(reason: Problem) -> Report:
     }
 
 
-def _waiting(bundle: BundleRecord, shut: Shut | None) -> Report:
-    words = why_of(bundle, shut)
+def _waiting(bundle: BundleRecord, gate: Gate) -> Report:
+    words = why_of(bundle, gate)
     return {
         **_name(bundle),
         "state": str(bundle.state),

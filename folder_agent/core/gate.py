@@ -6,8 +6,11 @@ So a dead gateway or a wrong token is noticed once, and everything queued goes o
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from typing import Any
 
+from folder_agent.core.catalogue import CATALOGUE
 from folder_agent.core.errors import AgentError, Disposition, Problem
 from folder_agent.core.retrying import RetryRules, delay
 
@@ -61,3 +64,28 @@ def lets_through(gate: Gate, now: float, in_hand: int) -> int | None:
 def knock_now(gate: Gate) -> Gate:
     """An operator has mended something: probe at once."""
     return replace(gate, probe_at=0.0, failures=0)
+
+
+def after_start(gate: Gate) -> Gate:
+    """The gate that an earlier process left: still shut, but a start is a good moment to ask again."""
+    return replace(gate, probe_at=0.0)
+
+
+def written(gate: Gate) -> str | None:
+    """The gate as the ledger keeps it; None when it is open. No path, which may be named for a person."""
+    if gate.reason is None:
+        return None
+    kept = {"reason": {"code": gate.reason.code, "values": dict(gate.reason.values)}, "held": gate.held}
+    return json.dumps({**kept, "since": gate.since, "failures": gate.failures, "probe_at": gate.probe_at})
+
+
+def read(text: str | None) -> Gate:
+    """The gate of `written`. What cannot be understood is an open gate: the first bundle finds out."""
+    try:
+        found: dict[str, Any] = json.loads(text or "null") or {}
+        code = found["reason"]["code"]
+        reason = Problem(code, values=tuple(found["reason"]["values"].items()))
+        since, failures, probe_at = float(found["since"]), int(found["failures"]), float(found["probe_at"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Gate()
+    return Gate(reason, bool(found.get("held")), since, failures, probe_at) if code in CATALOGUE else Gate()

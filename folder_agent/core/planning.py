@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from folder_agent.core.errors import AgentError, Disposition, Problem, problem
+from folder_agent.core.gate import OUTAGES
 from folder_agent.core.lifecycle import (
     ON_THE_WAY_TO_A_SHELF,
     BundleEvent,
@@ -52,6 +53,11 @@ def in_order(bundles: Iterable[BundleRecord]) -> list[BundleRecord]:
     return sorted(bundles, key=lambda b: (not b.emergency, b.created_at, b.id))
 
 
+def is_due_to_outage(bundle: BundleRecord) -> bool:
+    """Whether the bundle waits only because the gateway was away: no reason to wait once it is back."""
+    return bundle.state is BundleState.WAITING and bool(bundle.reasons) and bundle.reasons[0].code in OUTAGES
+
+
 def after_error(
     bundle: BundleRecord, error: AgentError, now: float, rules: RetryRules, jitter: float
 ) -> Transition[BundleRecord]:
@@ -67,7 +73,7 @@ def after_error(
     if error.disposition is Disposition.REFUSE:
         event = BundleEvent.FAIL if error.problem.code.startswith("FA-GW-") else BundleEvent.REFUSE
         return bundle_step(bundle, event, now, reasons=reasons)
-    if is_exhausted(first, now, rules):
+    if is_exhausted(first, attempts, now, rules):
         given_up = exhausted(attempts, rules)
         return bundle_step(bundle, BundleEvent.FAIL, now, reasons=(given_up, *reasons), attempts=attempts)
     due = now + max(delay(attempts, rules, jitter), _asked_delay(error.problem, rules))

@@ -267,6 +267,15 @@ class Shelves(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """How long something has kept bundles from being sent, and how many."""
+
+    since: float  # epoch seconds
+    until: float  # epoch seconds: now, or when it ended
+    waiting: int  # bundles
+
+
 class Publisher(Protocol):
     """Whoever wants to know: logs, the demo's display, later the console. Never blocks, never raises."""
 
@@ -287,6 +296,7 @@ class Publisher(Protocol):
         """A fault of our own, which should never happen; its traceback is worth keeping, its values are not."""
         ...
 
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
-        """Something about the agent as a whole began or ended (an outage, a hold); said once each."""
+    def notice(self, problem: Problem, is_over: bool = False, lasting: Lasting | None = None) -> None:
+        """Something about the agent as a whole began or ended (an outage, a hold); said once each. What keeps bundles
+        waiting is told with how long and how many, and again from time to time."""
         ...

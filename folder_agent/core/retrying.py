@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _MAX_DOUBLINGS = 32  # beyond this every step is at its bound; keeps the power finite
+LEAST_TRIES = 10  # before a bundle is given up, however late the clock says it is: clocks are set, machines sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,6 @@ def delay(failures: int, rules: RetryRules, jitter: float) -> float:
     return step * jitter
 
 
-def is_exhausted(first_failed_at: float | None, now: float, rules: RetryRules) -> bool:
-    """Whether a bundle has been failing for longer than it is to be tried."""
-    return first_failed_at is not None and now - first_failed_at >= rules.for_s
+def is_exhausted(first_failed_at: float | None, tries: int, now: float, rules: RetryRules) -> bool:
+    """Whether a bundle has been failing for longer than it is to be tried, and not only by a jump of the clock."""
+    return first_failed_at is not None and tries >= LEAST_TRIES and now - first_failed_at >= rules.for_s

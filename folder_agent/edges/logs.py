@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from loguru import logger
@@ -17,7 +18,7 @@ from folder_agent.core.catalogue import disposition, explain
 from folder_agent.core.errors import Disposition, Problem
 from folder_agent.core.exam import scrub
 from folder_agent.core.lifecycle import BundleState
-from folder_agent.core.ports import Publisher
+from folder_agent.core.ports import Lasting, Publisher
 from folder_agent.core.records import BundleRecord
 
 _FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {message}"
@@ -64,13 +65,25 @@ class LogPublisher:
         where = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
         logger.error("internal error {} at {}", type(error).__name__, " < ".join(reversed(where)))
 
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
+    def notice(self, problem: Problem, is_over: bool = False, lasting: Lasting | None = None) -> None:
         """What concerns the agent as a whole."""
+        text = f"{problem.code} {explain(problem, 'en')}" + (_how_long(lasting, is_over) if lasting else "")
         if is_over:
-            logger.info("recovered: {} {}", problem.code, explain(problem, "en"))
+            logger.info("recovered: {}", text)
             return
         loud = disposition(problem) in (Disposition.HOLD, Disposition.FATAL)
-        logger.log("ERROR" if loud else "WARNING", "{} {}", problem.code, explain(problem, "en"))
+        logger.log("ERROR" if loud else "WARNING", "{}", text)
+
+
+def _how_long(lasting: Lasting, is_over: bool) -> str:
+    """ ", since 2026-11-23 10:02, 214 bundles waiting"."""
+    since = datetime.fromtimestamp(lasting.since).astimezone()
+    minutes = max(0, round((lasting.until - lasting.since) / 60))
+    length = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    how_many = f"{lasting.waiting} {'bundle' if lasting.waiting == 1 else 'bundles'}"
+    if is_over:
+        return f", after {length}; {how_many} to go"
+    return f", since {since:%Y-%m-%d %H:%M}, {how_many} waiting"
 
 
 def _line(bundle: BundleRecord, change: str, personal: Sequence[str] | None) -> str:
@@ -107,7 +120,7 @@ class Publishers:
         for listener in self._listeners:
             listener.fault(error)
 
-    def notice(self, problem: Problem, is_over: bool = False) -> None:
+    def notice(self, problem: Problem, is_over: bool = False, lasting: Lasting | None = None) -> None:
         """Tell all."""
         for listener in self._listeners:
-            listener.notice(problem, is_over)
+            listener.notice(problem, is_over, lasting)

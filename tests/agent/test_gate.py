@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from folder_agent.agent import gatekeeper
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
 from tests.agent.conftest import NewWorld
@@ -60,7 +61,54 @@ def test_a_hold_lasts_as_long_as_it_must_and_fails_nothing(world: World) -> None
     world.gateway.come_back()
     world.run(2 * RETRIES.max_s)
     assert world.states() == {"CT1": "DONE"}
-    assert world.publisher.notices == [("FA-GW-AUTH", False), ("FA-GW-AUTH", True)]
+    assert world.publisher.notices == [*[("FA-GW-AUTH", False)] * 6, ("FA-GW-AUTH", True)]  # once, then hourly
+
+
+def test_what_lasts_is_said_with_how_long_and_how_many_and_again_only_from_time_to_time(new_world: NewWorld) -> None:
+    world = new_world(workers=4)
+    world.gateway.go_down()
+    for number in range(1, 11):
+        world.drop_exam(number)
+    world.run(30.0)
+    began = world.clock.now()
+    (first,) = world.publisher.lasting
+    assert first is not None and first.waiting == 10
+    world.run(3 * gatekeeper.REMIND_S)
+    assert len(world.publisher.notices) == 4  # hundreds of probes later
+    world.gateway.come_back()
+    world.run(3 * RETRIES.max_s)
+    last = world.publisher.lasting[-1]
+    assert last is not None and last.since == first.since <= began
+    assert last.until - last.since >= 3 * gatekeeper.REMIND_S
+
+
+def test_a_start_remembers_that_the_gate_is_shut_and_asks_once(new_world: NewWorld) -> None:
+    world = new_world(workers=4)
+    world.gateway.go_down(DENIED)
+    for number in range(1, 7):
+        world.drop_exam(number)
+    world.run(20.0)
+    tried = len(sends(world))
+    world.end()
+    world.start()
+    world.run(3.0)
+    assert len(sends(world)) == tried + 1
+    assert world.publisher.notices[-1] == ("FA-GW-AUTH", False)
+    assert world.publisher.lasting[-1].since == world.publisher.lasting[0].since  # type: ignore[union-attr]
+
+
+def test_what_was_put_off_by_an_outage_takes_its_place_in_the_order_when_it_is_over(world: World) -> None:
+    world.drop_exam(1, studyCategory="emergency")
+    world.gateway.go_down()
+    world.run(120.0)  # by now its own next try is far away
+    for number in (2, 3, 4):
+        world.drop_exam(number)
+    world.run(5.0)
+    world.gateway.come_back()
+    world.ledger.remember("knock", "1")
+    world.run(15.0)
+    assert set(world.states().values()) == {"DONE"}
+    assert world.gateway.posted.index("ACC1") <= 1  # the probe may be another's
 
 
 def test_an_operators_knock_probes_at_once(world: World) -> None:

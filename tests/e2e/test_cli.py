@@ -20,12 +20,11 @@ from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
 from folder_agent import __version__, settings
-from folder_agent.agent.gatekeeper import as_text
 from folder_agent.cli.app import app
 from folder_agent.cli.init import template
 from folder_agent.cli.printing import columns, language_of, visible
 from folder_agent.core.errors import Problem, problem
-from folder_agent.core.gate import Gate
+from folder_agent.core.gate import Gate, written
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileState, bundle_step
 from folder_agent.core.records import BundleRecord, FileKind, Sighting, Stamp
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger
@@ -319,7 +318,7 @@ def test_status_tells_what_waits_and_what_failed(site: Site) -> None:
 def test_status_shows_a_shut_gate_first(site: Site, held: bool, key: str, banner: str) -> None:
     site.bundle("CT1", BundleEvent.COMPLETE)
     shut = Gate(DENIED if held else UNREACHABLE, held, NOW - 60, 1, NOW)
-    site.open().remember("gate", as_text(shut))
+    site.open().remember("gate", written(shut))
     report = site.json("status")
     other = {"held": "outage", "outage": "held"}[key]
     assert report[other] is None
