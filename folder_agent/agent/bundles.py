@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +71,7 @@ class Bundles:
             self._by_key[bundle.key] = bundle.id
             return
         self.open.pop(bundle.id, None)
+        self.intake.stale = True  # what it left behind may be another's
         self.dossiers.pop(bundle.id, None)
         self.verdicts.pop(bundle.id, None)
         self._judged.pop(bundle.key, None)  # its files are gone; a newcomer of that name is judged afresh
@@ -105,9 +107,22 @@ class Bundles:
             key: before[key] if key in before and before[key].group == one else _Judged(one, now)
             for key, one in found.items()
         }
+        self._let_go(found.values(), pinned)
         for bundle in list(self.open.values()):
             if bundle.id not in pinned and bundle.key not in found:
                 self._withdraw(bundle)
+
+    def _let_go(self, groups: Iterable[Group], pinned: frozenset[int]) -> None:
+        """A file that left its group is its bundle's no more: it must not be shelved or closed along with it."""
+        owner = {member.path: self._by_key.get(one.key) for one in groups for member in one.members}
+        self.intake.assign(
+            [
+                path
+                for path, tracked in self.intake.tracked.items()
+                if (was := tracked.record.bundle_id) is not None and was not in pinned and owner.get(path) != was
+            ],
+            None,
+        )
 
     def _judge(self, one: Group, now: float) -> float:
         bundle = self._bundle_of(one)

@@ -22,6 +22,8 @@ from folder_agent.core.ports import Clock, DropFolder, Gateway, Ledger, Publishe
 from folder_agent.core.records import Acceptance, Answer, BundleRecord, FileKind, FileRecord
 from folder_agent.core.retrying import RetryRules
 
+_NO_MATTER = frozenset({FileKind.TEMPORARY, FileKind.JUNK})  # no files of the exam, however they change
+
 
 class Delivery:
     """One attempt at one bundle."""
@@ -144,13 +146,13 @@ class Delivery:
             there = {sighting.path: sighting.stamp for sighting in self._drop.below(dossier.base)}
             known = {record.path for record in dossier.files}
             for path in there.keys() - known:
-                if self._drop.kind(path) not in (FileKind.TEMPORARY, FileKind.JUNK):
+                if self._drop.kind(path) not in _NO_MATTER:
                     raise failure(problem("FA-CHANGED", path))
         else:
             there = {}
         for record in dossier.files:
             stamp = there.get(record.path) or self._drop.stamp(record.path)
-            if stamp != record.stamp and record.kind is not FileKind.JUNK:
+            if stamp != record.stamp and record.kind not in _NO_MATTER:
                 raise failure(problem("FA-CHANGED", record.path))
 
     def _commit(self, bundle: BundleRecord) -> BundleRecord:

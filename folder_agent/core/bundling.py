@@ -59,6 +59,8 @@ class Refused:
 
 
 Verdict = Waiting | Complete | Refused
+# A file that is cut short may be one that is still being written, slowly: only silence tells.
+_MAY_GROW = frozenset({"FA-FILE-TRUNCATED", "FA-FILE-EMPTY", "FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON"})
 
 
 def judge(
@@ -105,7 +107,8 @@ def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | Non
             return Waiting(missing, quiet_at if quiet_at > now else None)
         assert reading is not None  # without a reading there is a problem
         return Complete(reading, sidecar, found, _warnings(group, reading))
-    if now >= quiet_at or (reading is not None and not missing and _is_trusted(group, reading, rules)):
+    may_grow = any(one.code in _MAY_GROW for one in problems)
+    if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):
         return Refused(problems)
     return Waiting((*problems, problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))), quiet_at)
 

@@ -1,0 +1,78 @@
+"""To which bundle a file belongs, while sidecars and files come, change and go: nobody's file travels with another."""
+
+from __future__ import annotations
+
+from folder_agent.core.lifecycle import FileState
+from tests.agent.conftest import NewWorld
+from tests.fakes import PDF, World, an_image, sidecar
+
+
+def owner_of(world: World, path: str) -> int | None:
+    """The bundle of the open file at that path, as the ledger has it."""
+    return next(file.bundle_id for file in world.ledger.open_files("ct") if file.path == path)
+
+
+def test_a_file_that_left_its_group_is_not_shelved_with_it(world: World) -> None:
+    world.drop.put("A1.json", sidecar(1, imageCnt=2, studyUid="1.2.1"))
+    world.drop.put("IM1", an_image(1, 1))
+    world.run(10.0)
+    assert owner_of(world, "IM1") == 1
+    world.drop.put("A1.json", sidecar(1, imageCnt=1, studyUid="1.2.9", accessNumber="ACC9"))  # it was the wrong study
+    world.drop.put("A1_1.dcm", an_image(9, 1))
+    world.run(30.0)
+    assert world.states() == {"A1": "DONE"}
+    assert world.shelved() == {"A1": ["A1.json", "A1_1.dcm", "receipt.json"]}
+    assert list(world.drop.files) == ["IM1"]
+    assert owner_of(world, "IM1") is None
+
+
+def test_a_withdrawn_bundle_does_not_close_what_is_still_there(world: World) -> None:
+    world.drop.put("A1.json", sidecar(1, imageCnt=2, studyUid="1.2.1"))
+    world.drop.put("IM1", an_image(1, 1))
+    world.run(10.0)
+    del world.drop.files["A1.json"]
+    world.run(20.0)
+    assert world.states() == {"A1": "WITHDRAWN"}
+    assert owner_of(world, "IM1") is None
+    world.drop.put("B1.json", sidecar(1, imageCnt=1, studyUid="1.2.1"))
+    world.run(20.0)
+    assert world.states()["B1"] == "DONE"
+    assert world.drop.files == {}
+
+
+def test_a_growing_temporary_file_does_not_keep_a_whole_exam_waiting(world: World) -> None:
+    world.drop_exam(images=1)
+    for second in range(30):
+        world.drop.put("CT1/next.part", b"x" * second)
+        world.run(1.0)
+    assert world.states() == {"CT1": "DONE"}
+    assert list(world.drop.files) == ["CT1/next.part"]
+
+
+def test_a_report_that_is_written_slowly_does_not_tear_its_exam(new_world: NewWorld) -> None:
+    world = new_world(quiet_s=60.0)
+    world.drop_exam(images=1, pdfCnt=1)
+    world.drop.put("CT1/report.pdf", PDF[:-8])
+    world.run(20.0)  # far longer than it takes to settle
+    assert world.states() == {"CT1": "GATHERING"}
+    world.drop.put("CT1/report.pdf", PDF)
+    world.run(20.0)
+    assert world.states() == {"CT1": "DONE"}
+    assert world.gateway.posted == ["ACC1"]
+
+
+def test_a_report_that_stays_cut_short_is_refused_when_all_is_quiet(new_world: NewWorld) -> None:
+    world = new_world(quiet_s=60.0)
+    world.drop_exam(images=1, pdfCnt=1)
+    world.drop.put("CT1/report.pdf", PDF[:-8])
+    world.run(90.0)
+    assert (world.states(), world.codes("CT1")) == ({"CT1": "REFUSED"}, ["FA-FILE-TRUNCATED"])
+
+
+def test_a_file_of_that_name_which_comes_while_its_bundle_is_shelved_is_a_new_file(world: World) -> None:
+    world.drop_exam(images=1)
+    world.gateway.line.on_way = lambda: world.drop.put("CT1/2.dcm", an_image(1, 2)) and None
+    world.run(30.0)
+    assert world.shelved()["CT1"] == ["1.dcm", "exam.json", "receipt.json"]
+    late = next(file for file in world.ledger.open_files("ct") if file.path == "CT1/2.dcm")
+    assert (late.state, world.drop.files.keys()) == (FileState.SETTLED, {"CT1/2.dcm"})
