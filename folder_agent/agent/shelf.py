@@ -7,6 +7,7 @@ Interrupted anywhere, the same steps run again and find what is already done.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from folder_agent.agent.journal import Journal
 from folder_agent.core.errors import AgentError, StaleState
@@ -80,4 +81,7 @@ class Shelf:
         if bundle.state is BundleState.COMMITTED:
             return False  # what was sent has been replaced: the newcomer is another matter, and stays
         now = self._drop.stamp(file.path)  # of what was refused, any version goes to failed/ with the rest
-        return now is not None and self._shelves.move(file.path, target, inside, now)
+        if now is None:
+            return False
+        self._ledger.amend([replace(file, stamp=now)])  # before the move: what lies there is what the ledger says
+        return self._shelves.move(file.path, target, inside, now)

@@ -59,6 +59,7 @@ class Refused:
 
 
 Verdict = Waiting | Complete | Refused
+LOOK_AGAIN_S = 1.0
 # A file that is cut short may be one that is still being written, slowly: only silence tells.
 _MAY_GROW = frozenset({"FA-FILE-TRUNCATED", "FA-FILE-EMPTY", "FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON"})
 
@@ -125,7 +126,8 @@ def count(files: Sequence[Member]) -> Counts:
 
 
 def _settles(unsettled: Sequence[Member], rules: BundleRules, now: float) -> float:
-    return max(now, min(settles_at(member.watched, rules.settle_s) for member in unsettled))
+    at = min(settles_at(member.watched, rules.settle_s) for member in unsettled)
+    return at if at > now else now + max(rules.settle_s, LOOK_AGAIN_S)  # still enough, but out of reach
 
 
 def _look_at_deadline(verdict: Verdict, now: float, left_s: float) -> Verdict:

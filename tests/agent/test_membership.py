@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from folder_agent.core.catalogue import failure
+from folder_agent.core.errors import problem
 from folder_agent.core.lifecycle import FileState
 from tests.agent.conftest import NewWorld
 from tests.fakes import PDF, World, an_image, sidecar
@@ -76,3 +78,26 @@ def test_a_file_of_that_name_which_comes_while_its_bundle_is_shelved_is_a_new_fi
     assert world.shelved()["CT1"] == ["1.dcm", "exam.json", "receipt.json"]
     late = next(file for file in world.ledger.open_files("ct") if file.path == "CT1/2.dcm")
     assert (late.state, world.drop.files.keys()) == (FileState.SETTLED, {"CT1/2.dcm"})
+
+
+def test_a_newer_version_of_what_was_refused_is_on_the_shelf_as_the_ledger_says(world: World) -> None:
+    world.shelf.failing.extend([failure(problem("FA-DISK-FULL", where="failed"))] * 2)
+    world.drop_exam(images=1, patientId=None)
+    world.run(5.0)
+    newer = sidecar(1, patientId=None, studyDesc="longer than before")
+    world.drop.put("CT1/exam.json", newer)
+    world.run(120.0)
+    assert world.states() == {"CT1": "REFUSED"}
+    kept = next(file for file in world.ledger.files_of(1) if file.path == "CT1/exam.json")
+    assert kept.stamp.size == len(newer)
+    assert newer in [held.content for held in world.shelf.shelved["/shelves/failed/2026-01-31/CT1"].values()]
+
+
+def test_files_that_cannot_be_looked_into_while_the_share_is_away_do_not_make_the_agent_run_hot(world: World) -> None:
+    world.drop_exam(images=2)
+    world.run(0.5)
+    world.drop.go_away()
+    world.run(600.0)  # `run` itself fails if it runs hot
+    world.drop.outage = None
+    world.run(60.0)
+    assert world.states() == {"CT1": "DONE"}

@@ -1,0 +1,1 @@
+"""Random storms: whole agents through random stories of files, answers, crashes and clocks, the promise always kept."""
