@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 
 from folder_agent import __version__
@@ -29,6 +29,7 @@ from folder_agent.edges.drop_folder.watching import Watcher
 from folder_agent.edges.gateway import open_gateway
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.edges.shelves import RealShelves
+from folder_agent.edges.tenancy import Tenancy, claimant
 from folder_agent.settings import DropSettings, Settings
 
 LOCAL_SETTLE_S, REMOTE_SETTLE_S = 2.0, 12.0  # an SMB client caches listings and sizes for 10 s
@@ -40,18 +41,24 @@ class Assembly(AbstractContextManager["Assembly"]):
     def __init__(self, settings: Settings, publisher: Publisher) -> None:
         self.settings = settings
         self._clock = SystemClock()
-        for drop in settings.drops:
-            make_shelves(drop)
-        self.ledger = open_ledger(settings.ledger.url or "")
         self._watchers: list[Watcher] = []
+        self._tenancy = Tenancy(settings, publisher)  # before anything is touched
         try:
+            self.ledger = open_ledger(settings.ledger.url or "")
+        except BaseException:
+            self._tenancy.release()
+            raise
+        try:
+            self._tenancy.hold_names(self.ledger)
+            for drop in settings.drops:
+                make_shelves(drop)
             token = read_token(settings.gateway)
             self.gateway = open_gateway(settings, token, self._clock, lambda: self.agent.is_stopping)
             self.shelves = {drop.name: shelves_of(drop) for drop in settings.drops}
             setups = [self._setup(drop) for drop in settings.drops]
             self.agent = Agent(setups, self.ledger, self.gateway, self._clock, publisher, rules_of(settings))
         except BaseException:
-            self.ledger.close()
+            self._leave()
             raise
         for watcher in self._watchers:
             watcher.start()
@@ -62,7 +69,12 @@ class Assembly(AbstractContextManager["Assembly"]):
         for watcher in self._watchers:
             watcher.stop()
         self.gateway.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._tenancy.end_leases()
         self.ledger.close()
+        self._tenancy.release()
 
     def exit_code(self) -> int:
         """Of `run --once`: 1 a drop folder is out of reach, 4 something is in failed/, 3 something still waits, 0 all
@@ -75,10 +87,12 @@ class Assembly(AbstractContextManager["Assembly"]):
         return 3 if tallies.oldest_open_at is not None or tallies.unassigned or self.ledger.open_bundles() else 0
 
     def _setup(self, settings: DropSettings) -> DropSetup:
-        drop = RealDropFolder(settings.name, settings.path, (settings.done_dir, settings.failed_dir), settings.marker)
+        shelves = (settings.done_dir, settings.failed_dir)
+        admit = partial(self._tenancy.admit, settings.name)
+        drop = RealDropFolder(settings.name, settings.path, shelves, settings.marker, admit)
         watcher = Watcher(
             settings.path,
-            (settings.done_dir, settings.failed_dir),
+            shelves,
             lambda: self.agent.hint(settings.name),
             settings.observer,
             drop.is_remote,
@@ -91,8 +105,12 @@ class Assembly(AbstractContextManager["Assembly"]):
             layout=settings.layout,
             scan_s=settings.scan_s,
             note=self._notes(drop),
-            supervise=watcher.check,
+            supervise=partial(self._supervise, watcher),
         )
+
+    def _supervise(self, watcher: Watcher) -> Problem | None:
+        self._tenancy.check()
+        return watcher.check()
 
     def _notes(self, drop: RealDropFolder) -> Callable[[Dossier | None, Sequence[Problem] | None], Note]:
         def make(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
@@ -160,7 +178,7 @@ def rules_of(settings: Settings) -> Rules:
     """What holds for all drop folders."""
     sync = settings.sync
     return Rules(
-        owner=socket.gethostname(),
+        owner=claimant(settings),
         workers=sync.workers,
         retry=RetryRules(sync.retry_first_s, sync.retry_max_s, sync.retry_for_h * 3600),
         permit_field=settings.gateway.permit_field,

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 PREFIX = "FOLDER_AGENT__"
 MatchField = Literal["studyUid", "accessNumber", "patientId"]
@@ -182,6 +191,12 @@ class Settings(Section):
     sync: SyncSettings = SyncSettings()
     console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """Where they were read from."""
+        return self._file
 
     @model_validator(mode="after")
     def _drops_apart(self) -> Settings:
@@ -214,7 +229,9 @@ def load(file: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         settings = Settings.model_validate(table)
     except ValidationError as error:
         raise SettingsError(_lines(file, error)) from None
-    return _made_absolute(settings, file.absolute().parent)
+    made = _made_absolute(settings, file.absolute().parent)
+    made._file = file.absolute()
+    return made
 
 
 def read_toml(file: Path) -> dict[str, Any]:

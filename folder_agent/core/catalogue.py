@@ -473,6 +473,27 @@ CATALOGUE: dict[str, Reason] = {
         "the ledger was written by a newer version ({found}, this one knows {known})",
         "Upgrade folder-agent.",
     ),
+    "FA-IN-USE": _reason(
+        FATAL,
+        "{zh}正由另一个程序使用(主机 {host},进程 {pid},自 {since} 起,设置文件 {settings})",
+        "若是同一程序被启动了两次,无需操作;否则请停止那一个,或为本程序设置别的投放目录和账本。",
+        "{en} is in use by another agent (host {host}, process {pid}, since {since}, settings {settings})",
+        "If it was started twice, nothing; else stop that one, or give this one another drop folder and ledger.",
+    ),
+    "FA-HOLD-WAIT": _reason(
+        WAIT,
+        "{zh}最近由另一个程序使用(主机 {host},进程 {pid}),最多观察 {seconds} 秒,看它是否仍在运行",
+        "无需操作:若它已停止,会自动接管。",
+        "{en} was last used by another agent (host {host}, process {pid}); watching up to {seconds} s if it still runs",
+        "Nothing: if it has ended, its work is taken over.",
+    ),
+    "FA-HOLD-LOST": _reason(
+        FATAL,
+        "{zh}已被另一个程序接管(主机 {host},进程 {pid},自 {since} 起),因为本程序一度没有响应",
+        "请只保留其中一个;再次启动本程序是安全的。",
+        "{en} was taken over by another agent (host {host}, process {pid}, since {since}) while this one hung",
+        "Keep one of the two; starting this one again is safe.",
+    ),
     "FA-INTERNAL": _reason(
         RETRY,
         "程序内部错误({detail})",

@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from folder_agent.core.catalogue import failure
@@ -27,13 +27,21 @@ _BLOCK = 1024 * 1024  # bytes read at once for a digest
 
 class RealDropFolder:
     """The DropFolder of a real directory. `excluded` are done/ and failed/, wherever they lie; `marker` is the
-    pattern that names this drop's marker files. Everything but `look` may be called from any thread."""
+    pattern that names this drop's marker files; `admit` raises AgentError (RETRY) while nobody may look. Everything but
+    `look` may be called from any thread."""
 
-    def __init__(self, name: str, root: Path, excluded: Sequence[Path] = (), marker: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        excluded: Sequence[Path] = (),
+        marker: str | None = None,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.root = root.absolute()
         self.is_remote = is_remote(self.root)
-        self._marker = marker
+        self._marker, self._admit = marker, admit
         self._excluded = frozenset(normal(folder) for folder in excluded)
         self._unlisted: frozenset[str] = frozenset()
 
@@ -43,6 +51,7 @@ class RealDropFolder:
         Raises AgentError (RETRY) when the root cannot be listed: an outage, never a deletion. A subfolder that cannot
         be listed is no outage of its neighbours: it is named by `unlisted`, and what was known below it still holds.
         """
+        self._admit()
         found = self._scan("")
         self._unlisted = frozenset(found.unlisted)
         return found.sightings

@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 from folder_agent.core.records import FileKind
 
 _TEMPORARY = ("~$*", ".~lock.*", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload")
-_JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir"})
+LEASE_NAME = ".folder-agent.lease"  # ours, in the root of a drop folder on a share (edges/leases.py)
+_JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir", LEASE_NAME})
 # A bundle that somebody drops back brings our notes with it; its next round may have renamed them.
 _OUR_NOTES = re.compile(r"(why|receipt)( \((\d+|earlier)\))*\.(txt|json)( \((\d+|earlier)\))*")
 _DICOM_OR_PDF = frozenset({"", ".dcm", ".dicom", ".dic", ".ima", ".img", ".pdf"})

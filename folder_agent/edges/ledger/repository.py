@@ -75,6 +75,18 @@ class PeeweeLedger(Queries):
                 fresh = note.insert(name=name, content=codec.clean(value))
                 fresh.on_conflict(conflict_target=[note.name], preserve=[note.content]).execute()
 
+    def swap_note(self, name: str, expected: str | None, new: str | None) -> bool:
+        """Replace one small named text by compare-and-set (None: there is none); false if it was another one."""
+        note = self._tables.note
+        mine = (note.name == name) & (note.content == expected)
+        with self._session.writing():
+            if expected is None:
+                if new is None:
+                    return True
+                return bool(note.insert(name=name, content=new).on_conflict_ignore().as_rowcount().execute() == 1)
+            query = note.delete() if new is None else note.update(content=new)
+            return bool(query.where(mine).execute() == 1)
+
     def close(self) -> None:
         self._session.close()
 
