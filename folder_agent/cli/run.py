@@ -14,6 +14,8 @@ from loguru import logger
 from folder_agent import __version__, settings
 from folder_agent.agent.loop import Agent
 from folder_agent.assembly import Assembly
+from folder_agent.core.catalogue import explain
+from folder_agent.core.errors import AgentError
 from folder_agent.edges import logs
 
 
@@ -25,10 +27,16 @@ def run(config: Path, once: bool) -> int:
     loaded = settings.load(config)
     logs.set_up(loaded.log.dir, loaded.log.level, loaded.log.keep_days)
     logger.info("folder-agent {} begins; {} drop folders", __version__, len(loaded.drops))
-    with Assembly(loaded, logs.LogPublisher()) as assembly, stopping(assembly.agent):
-        assembly.agent.run(until_idle=lambda: once)
-        logger.info("folder-agent ends")
-        return assembly.exit_code() if once else 0
+    try:
+        with Assembly(loaded, logs.LogPublisher()) as assembly, stopping(assembly.agent):
+            logger.info("folder-agent is at work")
+            assembly.agent.run(until_idle=lambda: once)
+            logger.info("folder-agent ends")
+            return assembly.exit_code() if once else 0
+    except AgentError as error:  # in the log, too: nobody reads the console of a task or a service
+        masked = error.problem.masked()
+        logger.error("folder-agent ends: {} {}", masked.code, explain(masked, "en"))
+        raise
 
 
 @contextmanager
