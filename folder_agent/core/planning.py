@@ -18,6 +18,10 @@ from folder_agent.core.records import BundleRecord
 from folder_agent.core.retrying import RetryRules, delay, is_exhausted
 
 AGAIN_S = 2.0  # before a bundle that changed under our hands is sent again, so that a flickering file costs little
+_CHANGED = "FA-CHANGED"
+
+# Failures of our own side: neither the bundle nor the gateway can help them, however long they last.
+BLAMELESS = frozenset({"FA-DROP-GONE", "FA-DISK-FULL", "FA-SHELF", "FA-LEDGER", "FA-STOPPING"})
 
 
 class Action(StrEnum):
@@ -61,25 +65,33 @@ def is_due_to_outage(bundle: BundleRecord) -> bool:
 def after_error(
     bundle: BundleRecord, error: AgentError, now: float, rules: RetryRules, jitter: float
 ) -> Transition[BundleRecord]:
-    """Where a failed attempt leads, by the error's disposition; the bound on retrying turns RETRY into FAILED."""
+    """Where a failed attempt leads, by the error's disposition; the bound on retrying turns RETRY into FAILED, unless
+    waiting is nobody's fault."""
     reasons = (error.problem.masked(),)
-    first = bundle.first_failed_at if bundle.first_failed_at is not None else now
-    attempts = bundle.attempts + 1
     if error.disposition is Disposition.HOLD:
         # An operator's delay is not the bundle's fault: the bound on retrying does not run.
         return bundle_step(bundle, BundleEvent.HOLD, now, reasons=reasons, first_failed_at=None)
-    if error.disposition is Disposition.WAIT:
+    if error.problem.code == _CHANGED:
         return bundle_step(bundle, BundleEvent.REOPEN, now, reasons=reasons, due_at=now + AGAIN_S)
     if error.disposition is Disposition.REFUSE:
         event = BundleEvent.FAIL if error.problem.code.startswith("FA-GW-") else BundleEvent.REFUSE
         return bundle_step(bundle, event, now, reasons=reasons)
+    first = (bundle.first_failed_at if bundle.first_failed_at is not None else now) if _counts(error) else None
+    attempts = bundle.attempts + 1
     if is_exhausted(first, attempts, now, rules):
         given_up = exhausted(attempts, rules)
         return bundle_step(bundle, BundleEvent.FAIL, now, reasons=(given_up, *reasons), attempts=attempts)
-    due = now + max(delay(attempts, rules, jitter), _asked_delay(error.problem, rules))
+    least = AGAIN_S if error.disposition is Disposition.WAIT else _asked_delay(error.problem, rules)
+    due = now + max(delay(attempts, rules, jitter), least)
     return bundle_step(
         bundle, BundleEvent.PUT_OFF, now, reasons=reasons, attempts=attempts, first_failed_at=first, due_at=due
     )
+
+
+def _counts(error: AgentError) -> bool:
+    """Whether the bound on retrying runs: not while somebody else holds a file, nor while our own side or the gateway
+    as a whole is away. Such a time may last for days, and must not be held against the exams that met it."""
+    return error.disposition is not Disposition.WAIT and error.problem.code not in BLAMELESS | OUTAGES
 
 
 def exhausted(attempts: int, rules: RetryRules) -> Problem:

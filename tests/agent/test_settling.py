@@ -7,7 +7,7 @@ import pytest
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
 from tests.agent.conftest import NewWorld
-from tests.fakes import DAY_S, PDF, World, an_image, sidecar
+from tests.fakes import DAY_S, PDF, RETRIES, World, an_image, sidecar
 
 
 def test_a_file_settles_after_settle_s_on_our_own_clock(new_world: NewWorld) -> None:
@@ -93,9 +93,11 @@ def test_a_file_that_is_held_just_when_it_is_sent_is_not_forgotten_and_not_hamme
     held = failure(problem("FA-FILE-LOCKED", "CT1/1.dcm"))
     world.gateway.image_line.coming.extend([held] * 3)
     world.run(2.5)
-    assert world.bundle("CT1").state == "GATHERING"
-    world.run(10.0)
+    assert (world.states(), world.codes("CT1")) == ({"CT1": "WAITING"}, ["FA-FILE-LOCKED"])
+    world.run(RETRIES.first_s * (1 + 2 + 4))
     assert world.states() == {"CT1": "DONE"}
+    sends = [entry for entry in world.ledger.history(1) if (entry.subject, entry.event) == ("bundle", "send")]
+    assert len(sends) == 4
 
 
 @pytest.mark.parametrize("order", [("exam.json", "1.dcm", "2.dcm"), ("1.dcm", "2.dcm", "exam.json")])
