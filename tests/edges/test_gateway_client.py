@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import socket
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from folder_agent.core.catalogue import CATALOGUE
 from folder_agent.core.errors import AgentError, Disposition
+from folder_agent.edges.gateway import wire
 from folder_agent.edges.gateway.client import Link
 from folder_agent.edges.gateway.faults import FAULTS, fault
 from folder_agent.edges.gateway.trust import make_context
@@ -223,6 +225,98 @@ def test_when_every_connection_is_in_use_it_is_said_after_the_timeout() -> None:
             client.post(server.url)
         assert client.post(server.url).status_code == 200  # it was given back
     assert words(fault(caught.value, 30)) == ("FA-GW-UNREACHABLE", "no connection is free")
+
+
+def test_a_request_under_way_survives_the_closing_and_gives_its_connection_back() -> None:
+    """Closing a connection under another thread's hands would free a descriptor, for some other file to get."""
+    closed, ended = threading.Event(), threading.Event()
+
+    def patient(sock: socket.socket, seen: Seen, rest: bytes) -> None:
+        closed.wait(10)
+        sock.sendall(answer(200, b"late"))
+        while sock.recv(65536):
+            pass
+        ended.set()
+
+    replies: list[bytes] = []
+    with serving(patient) as server, linked(timeout_s=10) as link:
+        worker = threading.Thread(target=lambda: replies.append(link.exchange(server.url, {}, b"").body))
+        worker.start()
+        while not server.requests:
+            time.sleep(0.01)
+        link.close()
+        closed.set()
+        worker.join(10)
+        assert replies == [b"late"]
+        assert ended.wait(10)
+
+
+def test_after_the_closing_every_request_is_refused_as_stopping() -> None:
+    with serving(answer(200)) as server, linked() as link:
+        link.exchange(server.url, {}, b"")
+        link.close()
+        assert failing(link, server.url).problem.code == "FA-STOPPING"
+
+
+class _Plain:
+    """What PromptStream needs of a connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def get_extra_info(self, info: str) -> socket.socket:
+        return self.sock
+
+
+@contextlib.contextmanager
+def slow_receiver() -> Iterator[socket.socket]:
+    """The sending end of a line whose other end takes about 80 KiB a second: some progress within every timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        near = socket.socket()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        near.connect(listener.getsockname())
+        far, _ = listener.accept()
+
+    def take() -> None:
+        while far.recv(4096):
+            time.sleep(0.05)
+
+    taker = threading.Thread(target=take, daemon=True)
+    taker.start()
+    try:
+        yield near
+    finally:
+        near.close()
+        taker.join(10)
+        far.close()
+
+
+def test_a_receiver_that_takes_less_than_the_least_rate_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_LEAST_RATE", 64 * 1024 * 1024)
+    monkeypatch.setattr(wire, "_WINDOW", 0.2)
+    with slow_receiver() as sock, pytest.raises(httpcore.WriteTimeout, match="too little"):
+        wire.PromptStream(_Plain(sock)).write(bytes(16 * 1024 * 1024), 5)  # type: ignore[arg-type]
+
+
+def test_a_slow_receiver_that_keeps_the_least_rate_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_LEAST_RATE", 1)
+    monkeypatch.setattr(wire, "_WINDOW", 0.02)
+    with slow_receiver() as sock:
+        wire.PromptStream(_Plain(sock)).write(bytes(100_000), 5)  # type: ignore[arg-type]
+
+
+def test_a_receiver_that_takes_nothing_is_left_after_timeout_s() -> None:
+    def deaf(sock: socket.socket, seen: Seen, rest: bytes) -> None:
+        done.wait(20)
+
+    done = threading.Event()
+    blocks = (b"\0" * 262144 for _ in range(2048))
+    with serving(deaf) as server, linked(timeout_s=0.5) as link:
+        with pytest.raises(AgentError) as caught:
+            link.exchange(server.url, {"Content-Length": str(512 * 1024 * 1024)}, blocks)
+        done.set()
+    assert caught.value.problem.code == "FA-GW-TIMEOUT"
 
 
 def test_an_answer_is_heard_though_the_server_takes_no_more_of_the_request() -> None:

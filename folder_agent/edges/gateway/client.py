@@ -76,13 +76,17 @@ class Link:
                 body = _read(response, answer_limit)
         except tuple(FAULTS) as error:
             raise fault(error, self.timeout_s) from None
+        except RuntimeError:
+            if not self._client.is_closed:
+                raise
+            raise failure(problem("FA-STOPPING")) from None
         now = self._clock.now()
         theirs = _date(response.headers.get("Date"))
         offset_s = None if theirs is None else now - theirs
         return Reply(response.status_code, body, offset_s, _retry_after(response.headers.get("Retry-After"), now))
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Give back every connection; one that another thread uses is given back when its request has ended."""
         self._client.close()
 
 

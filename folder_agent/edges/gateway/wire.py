@@ -1,15 +1,16 @@
-"""The HTTP/1.1 connections below httpx: with a deadline for answers, and ears for early ones.
+"""The HTTP/1.1 connections below httpx: a deadline for answers, a least rate for requests, and ears for early ones.
 
-Touches sockets. httpx's own transport bounds each read but not the answer as a whole, so that a byte every 29 seconds
+Touches sockets. httpx's own transport bounds each read and write but not the whole, so that a byte every 29 seconds
 would hold a worker for ever; and it would push a whole batch at a server that has already said no.
 """
 
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, LifoQueue
 from typing import Any
 
@@ -19,6 +20,8 @@ import httpx
 _KEEPALIVE_S = 4.0  # Apache and uvicorn hang up after 5 s of silence: be first, so that no request meets a dead line
 _HOSTS = 2  # a line stays connected to the gateway and to a STOW server on another host
 _PROMPT_READ = 65536  # bytes
+_LEAST_RATE = 4096  # bytes a second that the gateway must take …
+_WINDOW = 10  # … over so many timeouts of pure sending: slower than any line that is worth using
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -29,6 +32,8 @@ class PromptStream(httpcore.NetworkStream):
         self._inner = inner
         self._sent_at = time.monotonic()
         self._early = b""  # what the server said while we were still sending
+        self._window_s = 0.0  # spent in sending, without the time that it took to read what is sent
+        self._window_bytes = 0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """At most so many bytes; httpcore.ReadTimeout once the answer as a whole is overdue."""
@@ -43,19 +48,47 @@ class PromptStream(httpcore.NetworkStream):
         return self._inner.read(max_bytes, left_s)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of it; httpcore.WriteError, upon which httpcore reads the answer, if the server has given one."""
+        """Send all of it; httpcore.WriteError, upon which httpcore reads the answer, if the server has given one.
+
+        httpcore.WriteTimeout if the server takes nothing for `timeout`, or less than the least rate for long.
+        """
         if not buffer:
             return  # the end of the request: an answer is no surprise any more
         try:
             if self._has_answered():
                 raise httpcore.WriteError("the server answered before the end of the request")
-            self._inner.write(buffer, timeout)
+            self._push(memoryview(buffer), timeout)
         except httpcore.WriteTimeout:
             if self._has_answered():  # and takes no more of the request
                 raise httpcore.WriteError("the server answered before the end of the request") from None
             raise
         finally:
             self._sent_at = time.monotonic()
+
+    def _push(self, rest: memoryview, timeout: float | None) -> None:
+        """Piece by piece: one that is taken in part makes progress, and would begin the timeout anew for ever."""
+        sock = self._inner.get_extra_info("socket")
+        while rest:
+            began = time.monotonic()
+            sock.settimeout(timeout)
+            try:
+                sent = sock.send(rest)
+            except TimeoutError as error:
+                raise httpcore.WriteTimeout("nothing was taken") from error
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from error
+            rest = rest[sent:]
+            self._check_rate(sent, time.monotonic() - began, timeout)
+
+    def _check_rate(self, sent: int, took_s: float, timeout: float | None) -> None:
+        self._window_bytes += sent
+        self._window_s += took_s
+        if timeout is None or self._window_s < _WINDOW * timeout:
+            return
+        too_slow = self._window_bytes < _LEAST_RATE * self._window_s
+        self._window_bytes, self._window_s = 0, 0.0
+        if too_slow:
+            raise httpcore.WriteTimeout("too little was taken for too long")
 
     def _has_answered(self) -> bool:
         """Look without waiting. Reading is the only way to tell an answer from TLS 1.3's session tickets."""
@@ -107,28 +140,46 @@ class WireTransport(httpx.BaseTransport):
     """
 
     def __init__(self, context: ssl.SSLContext, lines: int) -> None:
-        self._lines = [_line(context) for _ in range(lines)]
         self._free: LifoQueue[httpcore.ConnectionPool] = LifoQueue()  # the one used last is the likeliest to be open
-        for line in self._lines:
-            self._free.put(line)
+        for _ in range(lines):
+            self._free.put(_line(context))
+        self._closing = threading.Lock()
+        self._is_closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            line = self._free.get(timeout=request.extensions.get("timeout", {}).get("pool"))
-        except Empty:
-            raise httpx.PoolTimeout("every connection is in use") from None
+        line = self._borrowed(request.extensions.get("timeout", {}).get("pool"))
         try:
             with translated():
                 answer = line.handle_request(_core_request(request))
         except BaseException:
-            self._free.put(line)
+            self._give_back(line)
             raise
-        stream = _Body(answer, lambda: self._free.put(line))
+        stream = _Body(answer, lambda: self._give_back(line))
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
 
     def close(self) -> None:
-        for line in self._lines:
-            line.close()
+        """Close every line that is free now, and each of the others when it is given back by whoever uses it: closing
+        it under his hands would free a descriptor, which another thread's file may get before his next byte."""
+        with self._closing:
+            self._is_closed = True
+            with suppress(Empty):
+                while True:
+                    self._free.get_nowait().close()
+
+    def _borrowed(self, timeout: float | None) -> httpcore.ConnectionPool:
+        if self._is_closed:
+            raise httpx.TransportError("closed")
+        try:
+            return self._free.get(timeout=timeout)
+        except Empty:
+            raise httpx.PoolTimeout("every connection is in use") from None
+
+    def _give_back(self, line: httpcore.ConnectionPool) -> None:
+        with self._closing:
+            if self._is_closed:
+                line.close()
+            else:
+                self._free.put(line)
 
 
 def _line(context: ssl.SSLContext) -> httpcore.ConnectionPool:
