@@ -18,13 +18,14 @@ from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from
 from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.notes import receipt, why_note
-from folder_agent.core.ports import DropFolder, Publisher
+from folder_agent.core.ports import DropFolder, Ledger, Publisher
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord
 from folder_agent.core.retrying import RetryRules
 from folder_agent.core.shelving import RECEIPT, WHY
 from folder_agent.edges.clock import SystemClock, today
 from folder_agent.edges.credentials import read_token
 from folder_agent.edges.drop_folder import RealDropFolder
+from folder_agent.edges.drop_folder.mounts import Anchor
 from folder_agent.edges.drop_folder.watching import Watcher
 from folder_agent.edges.gateway import open_gateway
 from folder_agent.edges.ledger import open_ledger
@@ -50,12 +51,13 @@ class Assembly(AbstractContextManager["Assembly"]):
             raise
         try:
             self._tenancy.hold_names(self.ledger)
-            for drop in settings.drops:
-                make_shelves(drop)
             token = read_token(settings.gateway)
             self.gateway = open_gateway(settings, token, self._clock, lambda: self.agent.is_stopping)
-            self.shelves = {drop.name: shelves_of(drop) for drop in settings.drops}
-            setups = [self._setup(drop) for drop in settings.drops]
+            anchors = {drop.name: anchor_of(drop, self.ledger) for drop in settings.drops}
+            for drop in settings.drops:
+                make_shelves(drop, anchors[drop.name])
+            self.shelves = {drop.name: shelves_of(drop, anchors[drop.name]) for drop in settings.drops}
+            setups = [self._setup(drop, anchors[drop.name]) for drop in settings.drops]
             self.agent = Agent(setups, self.ledger, self.gateway, self._clock, publisher, rules_of(settings))
         except BaseException:
             self._leave()
@@ -86,10 +88,10 @@ class Assembly(AbstractContextManager["Assembly"]):
         tallies = self.ledger.tallies()
         return 3 if tallies.oldest_open_at is not None or tallies.unassigned or self.ledger.open_bundles() else 0
 
-    def _setup(self, settings: DropSettings) -> DropSetup:
+    def _setup(self, settings: DropSettings, anchor: Anchor) -> DropSetup:
         shelves = (settings.done_dir, settings.failed_dir)
         admit = partial(self._tenancy.admit, settings.name)
-        drop = RealDropFolder(settings.name, settings.path, shelves, settings.marker, admit)
+        drop = RealDropFolder(settings.name, settings.path, shelves, settings.marker, anchor, admit)
         watcher = Watcher(
             settings.path,
             shelves,
@@ -149,14 +151,26 @@ def exam_again(drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecor
     return {}
 
 
-def shelves_of(drop: DropSettings) -> RealShelves:
+def anchor_of(drop: DropSettings, ledger: Ledger) -> Anchor:
+    """What knows the volume of a drop folder, from the ledger's memory."""
+    note = f"volume:{drop.name}"
+    return Anchor(
+        drop.path,
+        lambda: ledger.recall(note),
+        lambda text: ledger.remember(note, text),
+        lambda: [record.path for record in ledger.open_files(drop.name)],
+    )
+
+
+def shelves_of(drop: DropSettings, anchor: Anchor | None = None) -> RealShelves:
     """done/ and failed/ of a drop folder."""
-    return RealShelves(drop.path, drop.done_dir, drop.failed_dir)
+    check = anchor.check if anchor is not None else lambda: None
+    return RealShelves(drop.path, drop.done_dir, drop.failed_dir, check)
 
 
-def make_shelves(drop: DropSettings) -> None:
+def make_shelves(drop: DropSettings, anchor: Anchor) -> None:
     """Make done/ and failed/ where the drop folder itself is there; where it is not, that is an outage for later."""
-    if drop.path.is_dir():
+    if drop.path.is_dir() and anchor.is_home():
         for folder in (drop.done_dir, drop.failed_dir):
             folder.mkdir(parents=True, exist_ok=True)
 

@@ -23,6 +23,11 @@ _REMOTE_TYPES = frozenset(_SHARES.split())
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
+def mount_point(path: Path) -> str:
+    """The mount point that holds the path; "" on Windows, and where the system does not say."""
+    return _mount_point(path)
+
+
 def is_remote(path: Path) -> bool:
     """Whether the path lies on a network share (or a folder of the host machine); False where that is unknown."""
     return _is_remote(path)
@@ -37,19 +42,33 @@ if sys.platform == "win32":
         text = plain(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
         return text.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(text[:3]) == _DRIVE_REMOTE
 
+    def _mount_point(path: Path) -> str:  # noqa: ARG001
+        return ""
+
 else:
 
     def _is_remote(path: Path) -> bool:
+        return _holder(path)[1] in _REMOTE_TYPES
+
+    def _mount_point(path: Path) -> str:
+        return _holder(path)[0]
+
+    def _holder(path: Path) -> tuple[str, str | None]:
         try:
             table = os.fsdecode(_MOUNTS.read_bytes())
         except OSError:
-            return False
-        return file_system(os.path.realpath(path), table) in _REMOTE_TYPES
+            return "", None
+        return holder(os.path.realpath(path), table)
 
 
 def file_system(path: str, mountinfo: str) -> str | None:
-    """The file system type of the longest mount point that holds the path (proc(5), mountinfo: field 5 and the first
-    after the dash). Of two mounts on one point the later one counts: it hides the other."""
+    """The type of the file system that holds the path."""
+    return holder(path, mountinfo)[1]
+
+
+def holder(path: str, mountinfo: str) -> tuple[str, str | None]:
+    """The longest mount point that holds the path, and its file system's type (proc(5), mountinfo: field 5 and the
+    first after the dash). Of two mounts on one point the later one counts: it hides the other."""
     best, kind = "", None
     for line in mountinfo.splitlines():
         fields, dash, rest = line.partition(" - ")
@@ -60,7 +79,7 @@ def file_system(path: str, mountinfo: str) -> str | None:
         holds = path == point or path.startswith(point.rstrip("/") + "/")
         if holds and len(point) >= len(best):
             best, kind = point, rest.split(" ")[0]
-    return kind
+    return best, kind
 
 
 def free_bytes(path: Path) -> int:

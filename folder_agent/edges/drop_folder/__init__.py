@@ -16,6 +16,7 @@ from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
 from folder_agent.core.records import FileKind, Finding, Sighting, Stamp
 from folder_agent.edges.drop_folder import inspecting
+from folder_agent.edges.drop_folder.mounts import Anchor
 from folder_agent.edges.drop_folder.names import kind_by_name
 from folder_agent.edges.drop_folder.opening import name_of, open_for_reading, why_not
 from folder_agent.edges.drop_folder.scanning import Look, scan
@@ -27,8 +28,8 @@ _BLOCK = 1024 * 1024  # bytes read at once for a digest
 
 class RealDropFolder:
     """The DropFolder of a real directory. `excluded` are done/ and failed/, wherever they lie; `marker` is the
-    pattern that names this drop's marker files; `admit` raises AgentError (RETRY) while nobody may look. Everything but
-    `look` may be called from any thread."""
+    pattern that names this drop's marker files; `anchor` tells an unmounted share from an emptied folder; `admit` raises
+    AgentError (RETRY) while nobody may look. Everything but `look` may be called from any thread."""
 
     def __init__(
         self,
@@ -36,12 +37,13 @@ class RealDropFolder:
         root: Path,
         excluded: Sequence[Path] = (),
         marker: str | None = None,
+        anchor: Anchor | None = None,
         admit: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.root = root.absolute()
         self.is_remote = is_remote(self.root)
-        self._marker, self._admit = marker, admit
+        self._marker, self._anchor, self._admit = marker, anchor, admit
         self._excluded = frozenset(normal(folder) for folder in excluded)
         self._unlisted: frozenset[str] = frozenset()
 
@@ -52,7 +54,7 @@ class RealDropFolder:
         be listed is no outage of its neighbours: it is named by `unlisted`, and what was known below it still holds.
         """
         self._admit()
-        found = self._scan("")
+        found = self._scan("") if self._anchor is None else self._anchored_scan(self._anchor)
         self._unlisted = frozenset(found.unlisted)
         return found.sightings
 
@@ -131,22 +133,38 @@ class RealDropFolder:
             raise failure(problem("FA-FILE-LINK", path))
         return openable(self.root).joinpath(*parts)
 
+    def _anchored_scan(self, anchor: Anchor) -> Look:
+        device = anchor.device()
+        found = self._walk("")
+        anchor.settle(device, (sighting.path for sighting in found.sightings))
+        return found
+
     def _scan(self, folder: str) -> Look:
         self._check_root()
+        found = self._walk(folder)
+        self._check_volume()
+        return found
+
+    def _walk(self, folder: str) -> Look:
+        self._check_listable()
         root = os.fspath(openable(self.root))
         try:
             look = scan(root, self._excluded, from_text(folder), with_identity=not self.is_remote)
         except OSError as error:
-            self._check_root()
+            self._check_listable()
             if folder and is_gone(error):
                 return Look()
             raise failure(problem("FA-DROP-GONE", folder or None, detail=name_of(error))) from None
         if look.vanished or look.unlisted:
-            self._check_root()  # a share that was lost half-way looks like many deletions
+            self._check_listable()  # a share that was lost half-way looks like many deletions
         return look
 
     def _check_root(self) -> None:
         """Raises AgentError when the root is not there, or is the empty folder that an unmounted share leaves."""
+        self._check_listable()
+        self._check_volume()
+
+    def _check_listable(self) -> None:
         root = openable(self.root)
         try:
             with os.scandir(root) as entries:
@@ -155,6 +173,10 @@ class RealDropFolder:
             raise failure(problem("FA-DROP-GONE", detail=name_of(error))) from None
         if self.is_remote and not is_remote(self.root):
             raise failure(problem("FA-DROP-GONE", detail="not mounted"))
+
+    def _check_volume(self) -> None:
+        if self._anchor is not None:
+            self._anchor.check()
 
     def _is_behind_link(self, path: str, itself: bool = False) -> bool:
         """Whether a folder on the way to the path is a link by now; a listing never leads through one."""

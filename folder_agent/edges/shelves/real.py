@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,9 +27,11 @@ _TIDY_S = 0.2  # a folder that Explorer shows is held; it may as well stay
 
 
 class RealShelves:
-    """Implements the port `Shelves`; any thread may use it, one bundle at a time each."""
+    """Implements the port `Shelves`; any thread may use it, one bundle at a time each. `check` raises AgentError where
+    the drop folder is not the volume that it should be."""
 
-    def __init__(self, root: Path, done: Path, failed: Path) -> None:
+    def __init__(self, root: Path, done: Path, failed: Path, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
         self._root = openable(root.absolute())
         self._shelves = {"done": done.absolute(), "failed": failed.absolute()}
         self._failed = frozenset({normal(failed)})
@@ -47,6 +49,7 @@ class RealShelves:
             path = target_path(target)
             if is_inside(normal(path), frozenset({normal(self._root)})):
                 self._root.stat()  # A share that is away must not be made anew where it was
+                self._check()
             durable.make_folder(path)
 
     def write_note(self, target: str, name: str, content: bytes) -> None:
@@ -77,6 +80,7 @@ class RealShelves:
             self._root.stat()
         except OSError as error:
             raise failure(problem("FA-DROP-GONE", detail=name_of(error))) from None
+        self._check()
         return False
 
     def sync(self, target: str, folders: Sequence[str]) -> None:
