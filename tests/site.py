@@ -81,6 +81,9 @@ class Site:
     token: str = TOKEN
     top: str = ""
     ledger: str | None = None
+    url: str | None = None  # the gateway's address, if another one than its own
+    trust: str | None = None  # a line of [gateway] instead of the gateway's own certificate
+    timeout_s: float = 5
     drops: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,8 +99,9 @@ class Site:
     def config(self) -> Path:
         """Write the settings file as it is now."""
         q = json.dumps
-        text = f'[gateway]\nurl = {q(self.gateway.url)}\napp_id = "1251"\ntoken = {q(self.token)}\n'
-        text += f"ca_file = {q(str(self.gateway.ca_file))}\ntimeout_s = 5\n"
+        text = f'[gateway]\nurl = {q(self.url or self.gateway.url)}\napp_id = "1251"\ntoken = {q(self.token)}\n'
+        trust = self.trust or f"ca_file = {q(str(self.gateway.ca_file))}"
+        text += f"{trust}\ntimeout_s = {self.timeout_s}\n"
         text += f"[sync]\n{self.lines}\n" + (f"[ledger]\nurl = {q(self.ledger)}\n" if self.ledger else "")
         text += self.top
         for name, folder in self.drops.items():
