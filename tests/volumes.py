@@ -48,10 +48,9 @@ def mounted(place: Path, size: str = "1m") -> Iterator[Path]:
 def fill(place: Path, leave: int = 0) -> Path:
     """Use up the volume but for `leave` bytes; remove the ballast to give the space back."""
     ballast = place / "ballast.tmp"
-    with ballast.open("wb") as writer, contextlib.suppress(OSError):
-        while True:
-            writer.write(bytes(4096))
-            writer.flush()
+    with ballast.open("wb", buffering=0) as writer, contextlib.suppress(OSError):
+        while writer.write(bytes(4096)):
+            pass
     size = ballast.stat().st_size
     if leave:
         with ballast.open("r+b") as writer:
