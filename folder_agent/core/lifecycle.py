@@ -18,7 +18,7 @@ class FileState(StrEnum):
     SEEN = "SEEN"  # it was in the drop folder at the last look; nothing is known of its content
     SETTLED = "SETTLED"  # unchanged for settle_s, could be opened, its structure is whole
     SENT = "SENT"  # the gateway accepted exactly these bytes (their SHA-256 and its answer are kept)
-    VANISHED = "VANISHED"  # somebody else took it away before we moved it
+    VANISHED = "VANISHED"  # somebody else took it away before we moved it; if it comes back, that is a new file
     REFUSED = "REFUSED"  # it stopped changing, and is not what it claims to be, or is cut short
 
 
@@ -29,7 +29,6 @@ class FileEvent(StrEnum):
     REFUSE = "refuse"
     CHANGE = "change"  # its stamp is another one than before: what we knew of its content is void
     VANISH = "vanish"
-    RETURN = "return"  # it is there again
 
 
 class BundleState(StrEnum):
@@ -81,7 +80,6 @@ FILE_TABLE: dict[tuple[FileState, FileEvent], FileState] = {
     (_F.REFUSED, _FE.CHANGE): _F.SEEN,
     (_F.REFUSED, _FE.SETTLE): _F.SETTLED,
     (_F.REFUSED, _FE.VANISH): _F.VANISHED,
-    (_F.VANISHED, _FE.RETURN): _F.SEEN,
 }
 
 BUNDLE_TABLE: dict[tuple[BundleState, BundleEvent], BundleState] = {
