@@ -22,6 +22,7 @@ from folder_agent.core.ports import DropFolder, Ledger, Publisher
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord
 from folder_agent.core.retrying import RetryRules
 from folder_agent.core.shelving import RECEIPT, WHY
+from folder_agent.edges import durable
 from folder_agent.edges.clock import SystemClock, today
 from folder_agent.edges.credentials import read_token
 from folder_agent.edges.drop_folder import RealDropFolder
@@ -172,7 +173,7 @@ def make_shelves(drop: DropSettings, anchor: Anchor) -> None:
     """Make done/ and failed/ where the drop folder itself is there; where it is not, that is an outage for later."""
     if drop.path.is_dir() and anchor.is_home():
         for folder in (drop.done_dir, drop.failed_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(folder)
 
 
 def bundle_rules(drop: DropSettings, *, remote: bool) -> BundleRules:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from folder_agent.core.records import Stamp
 from folder_agent.edges.drop_folder.opening import open_for_reading
-from folder_agent.edges.paths import retrying
+from folder_agent.edges.paths import is_gone, retrying
 
 CHUNK = 1024 * 1024  # bytes
 _LONGEST_NAME = 240  # bytes: what we add must still fit into the 255 that file systems take
@@ -178,6 +178,17 @@ def remove(path: Path) -> None:
     if sys.platform == "win32" and path.lstat().st_file_attributes & stat.FILE_ATTRIBUTE_READONLY:
         path.chmod(stat.S_IWRITE)
     retrying(path.unlink)
+
+
+def sync_folders(top: Path) -> None:
+    """Make the entries of the folder and of every folder below it durable; none of them may be a link."""
+    for folder, _, _ in os.walk(top, onerror=_raise):
+        sync_folder(Path(folder))
+
+
+def _raise(error: OSError) -> None:
+    if not is_gone(error):
+        raise error
 
 
 def make_folder(path: Path) -> None:

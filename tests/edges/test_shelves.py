@@ -22,6 +22,7 @@ from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.notes import why_note
 from folder_agent.core.records import Stamp
 from folder_agent.edges import durable
+from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.paths import as_text, stamp_of
 from folder_agent.edges.shelves import RealShelves, moving, returning
 from folder_agent.edges.shelves.places import below, crosses_volumes, shelf_failure, target_path, target_text
@@ -209,19 +210,45 @@ def test_a_crash_at_any_step_on_the_way_back_loses_nothing(across: Site, after: 
     assert crashes > 20
 
 
-def test_on_the_way_back_sidecars_come_last(across: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    target, order = across.target("failed"), []
-    for name in ("a.json", "B.JSON", "c.dcm", "z.pdf"):
-        (Path(target) / name).write_bytes(name.encode())
-    copy = durable.copy_whole
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_on_the_way_back_the_agent_sees_all_of_it_or_nothing(across: Site, after: bool) -> None:
+    contents = {"a.json": b"{}", "1.dcm": b"pixels", "sub/2.dcm": b"more pixels"}
+    drop = RealDropFolder("ct", across.root)
+    target = across.target("failed")
 
-    def noted(source: Path, target: Path, stamp: Stamp | None = None) -> None:
-        order.append(source.name)
-        copy(source, target, stamp)
+    def fresh() -> None:
+        shutil.rmtree(across.root)
+        across.root.mkdir()
+        across.shelves.prepare(target)
+        for path, content in contents.items():
+            (Path(target) / path).parent.mkdir(exist_ok=True)
+            (Path(target) / path).write_bytes(content)
 
-    monkeypatch.setattr(durable, "copy_whole", noted)
-    across.shelves.put_back(target, "CT1")
-    assert order == ["c.dcm", "z.pdf", "B.JSON", "a.json"]
+    fresh()
+    for _ in crashing_everywhere(lambda: across.shelves.put_back(target, "CT1"), after):
+        seen = {sighting.path for sighting in drop.look()}
+        assert seen in (set(), {f"CT1/{path}" for path in contents})
+        if seen:  # the agent delivers it before somebody repeats what was interrupted
+            shutil.rmtree(across.root / "CT1")
+        with suppress(AgentError):
+            assert across.shelves.put_back(target, "CT1") == "CT1"
+        assert seen or {sighting.path for sighting in drop.look()} == {f"CT1/{path}" for path in contents}
+        assert not across.shelves.has_failed()
+        assert not any(across.shelf.rglob("*.dcm")), "what was delivered lies in failed/, too"
+        fresh()
+
+
+def test_what_was_corrected_in_failed_before_all_was_copied_goes_back_corrected(across: Site) -> None:
+    target = across.target("failed")
+    for name in ("1.dcm", "a.json"):
+        (Path(target) / name).write_bytes(b"wrong")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(durable, "sync_folders", lambda *args: (_ for _ in ()).throw(Crash))
+        across.shelves.put_back(target, "CT1")
+    (Path(target) / "a.json").write_bytes(b"right")
+    assert across.shelves.put_back(target, "CT1") == "CT1"
+    assert (across.root / "CT1" / "a.json").read_bytes() == b"right"
+    assert set(across.everything()) == {across.root / "CT1" / "1.dcm", across.root / "CT1" / "a.json"}
 
 
 def test_what_was_corrected_in_failed_after_a_crash_on_the_way_back_is_kept(across: Site) -> None:

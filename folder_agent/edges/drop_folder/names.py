@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from folder_agent.core.records import FileKind
 
 _TEMPORARY = ("~$*", ".~lock.*", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload")
+_HIDDEN = (".", ".back.part")  # how a folder's name begins and ends in which we assemble what goes back
 LEASE_NAME = ".folder-agent.lease"  # ours, in the root of a drop folder on a share (edges/leases.py)
 _JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir", LEASE_NAME})
 # A bundle that somebody drops back brings our notes with it; its next round may have renamed them.
@@ -35,6 +36,16 @@ def kind_by_name(name: str, marker: str | None) -> FileKind | None:
     if marker is not None and fnmatchcase(lower, marker.lower()):
         return FileKind.MARKER
     return FileKind.SIDECAR if lower.endswith(".json") else None
+
+
+def hidden_folder(label: str) -> str:
+    """The name of a folder that no look enters, for a bundle that is not to be seen before it is whole."""
+    return f"{_HIDDEN[0]}{label}{_HIDDEN[1]}"
+
+
+def is_hidden_folder(name: str) -> bool:
+    """Whether `hidden_folder` made the name."""
+    return name.startswith(_HIDDEN[0]) and name.endswith(_HIDDEN[1])
 
 
 def _is_our_note(lower: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from folder_agent.core.records import Sighting
-from folder_agent.edges.drop_folder.names import LEASE_NAME
+from folder_agent.edges.drop_folder.names import LEASE_NAME, is_hidden_folder
 from folder_agent.edges.paths import as_text, is_gone, is_link, normal, stamp_of
 
 MAX_DEPTH = 64  # folders below each other; whatever lies deeper is told as not listed
@@ -101,6 +101,8 @@ def _meet(
     if linked or stat.S_ISREG(found.st_mode):
         look.sightings.append(Sighting(as_text(folder.prefix + entry.name), stamp_of(found, with_identity), linked))
     elif stat.S_ISDIR(found.st_mode) and normal(path := _joined(folder.path, entry.name)) not in excluded:
+        if is_hidden_folder(entry.name):
+            return
         if folder.depth < MAX_DEPTH:
             waiting.append(_Folder(path, f"{folder.prefix}{entry.name}/", folder.depth + 1))
         else:

@@ -14,6 +14,7 @@ from peewee import Model, SqliteDatabase
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
+from folder_agent.edges import durable
 from folder_agent.edges.ledger.codec import Values
 from folder_agent.edges.ledger.engine import Change, Engine, names
 
@@ -50,8 +51,9 @@ class SqliteEngine(Engine, SqliteDatabase):
 
     def create(self) -> None:
         """Make the folder and an empty file for the owner alone; -wal and -shm take over the file's rights."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(self.path.parent)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        durable.sync_folder(self.path.parent)
 
     def lock_schema(self) -> None:
         """BEGIN IMMEDIATE has locked it already."""

@@ -50,7 +50,12 @@ class RealShelves:
             if is_inside(normal(path), frozenset({normal(self._root)})):
                 self._root.stat()  # A share that is away must not be made anew where it was
                 self._check()
+            is_new = there(path) is None
             durable.make_folder(path)
+            if not is_new:
+                durable.sync_folders(path)  # what an interrupted try has made is not durable by being there
+            durable.sync_folder(path.parent)
+            durable.sync_folder(path.parent.parent)
 
     def write_note(self, target: str, name: str, content: bytes) -> None:
         with errors_of(self._shelf_of(target)):
@@ -86,10 +91,10 @@ class RealShelves:
     def sync(self, target: str, folders: Sequence[str]) -> None:
         with errors_of(self._shelf_of(target)):
             path = target_path(target)
-            inner = [Path(folder) for folder, _, _ in os.walk(path, onerror=_raise)]
             sources = {self._root, *(below(self._root, folder) for folder in folders if folder)}
-            for folder in (*inner, path.parent, path.parent.parent):
-                durable.sync_folder(folder)
+            durable.sync_folders(path)
+            durable.sync_folder(path.parent)
+            durable.sync_folder(path.parent.parent)
             for folder in filter(there, sources):
                 with suppress(FileNotFoundError):  # another bundle of that folder has just tidied it away
                     durable.sync_folder(folder)

@@ -1,12 +1,14 @@
 """The way back: a whole bundle from failed/ into its drop folder, so that it is tried again.
 
-Touches the bundle's folder and the one that it becomes. Between volumes, where it goes is written down before the
-first copy, every file is copied before the first is removed, and sidecars go last: no half bundle looks whole.
+Touches the bundle's folder, the one that it becomes, and between volumes a hidden one beside that. There, every file is
+copied before the first original is removed, and the copies are shown last, all at once, by one rename: at no moment
+does the agent see a part of the bundle, or files that lie in failed/, too.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,14 +17,14 @@ from pathlib import Path
 
 from folder_agent.core.naming import numbered
 from folder_agent.edges import durable
+from folder_agent.edges.drop_folder.names import hidden_folder
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.paths import is_link, stamp_of
 from folder_agent.edges.shelves.moving import copy, is_same, restore, take_away
-from folder_agent.edges.shelves.places import below, crosses_volumes, there
+from folder_agent.edges.shelves.places import crosses_volumes, there
 
-_PLAN = ".put-back.part"  # in the bundle's folder while it is being copied: its new name, and whether all is copied
+_PLAN = ".put-back.part"  # in the bundle's folder once all is copied: the name that it is about to get
 _OUR_OWN = frozenset({_PLAN, durable.part_of(Path(_PLAN)).name})
-_COPIED = "/copied"
 _MOST_PLAN = 1024  # bytes
 
 
@@ -31,41 +33,53 @@ def put_back(bundle: Path, root: Path, name: str, is_taken: Callable[[Path], boo
 
     Repeating an interrupted one finishes it. Raises OSError; FileNotFoundError if there is nothing to put back.
     """
+    hidden = root / hidden_folder(hashlib.sha256(os.fsencode(bundle)).hexdigest()[:16])
     plan = _read_plan(bundle)
-    if plan is not None:
-        chosen = plan.removesuffix(_COPIED)
-        _copy_then_remove(bundle, below(root, chosen), chosen, plan.endswith(_COPIED))
-        return chosen
-    if next(_files(bundle), None) is None:
-        _remove_empty(bundle)  # a crash came after the last file had gone back
-        raise FileNotFoundError(errno.ENOENT, "nothing to put back")
+    if plan is None and there(hidden) is None:
+        if next(_files(bundle), None) is None:
+            _remove_empty(bundle)
+            raise FileNotFoundError(errno.ENOENT, "nothing to put back")
+        chosen = _show(bundle, root, name, is_taken)
+        if chosen is not None:
+            durable.sync_folder(bundle.parent)
+            return chosen
+    if plan is None:
+        _copy_all(bundle, hidden)
+        durable.write_whole(bundle / _PLAN, name.encode())
+    if there(hidden) is not None:
+        _remove_all(bundle, hidden)
+        plan = _show(hidden, root, name, is_taken, lambda new: durable.write_whole(bundle / _PLAN, new.encode()))
+    durable.remove(bundle / _PLAN)
+    _remove_empty(bundle)
+    durable.sync_folder(bundle.parent)
+    return plan or name
+
+
+def _show(
+    folder: Path,
+    root: Path,
+    name: str,
+    is_taken: Callable[[Path], bool],
+    about_to: Callable[[str], None] | None = None,
+) -> str | None:
+    """Rename the folder to the first free name, durable; None if that leads to another volume."""
     for attempt in count(1):
         chosen = numbered(name, attempt)
         if is_taken(root / chosen) or there(root / chosen) is not None:
             continue
+        if about_to is not None:
+            about_to(chosen)
         try:
-            is_moved = _claim(bundle, root / chosen)
+            durable.rename_new(folder, root / chosen)
         except FileExistsError:
             continue  # somebody was quicker
-        if not is_moved:
-            durable.write_whole(bundle / _PLAN, chosen.encode())
-            _copy_then_remove(bundle, root / chosen, chosen, False)
+        except OSError as error:
+            if not crosses_volumes(error):
+                raise
+            return None
+        durable.sync_folder(root)
         return chosen
     raise AssertionError("there are more numbers than files")
-
-
-def _claim(bundle: Path, place: Path) -> bool:
-    """Rename the folder; False if that leads to another volume: then its new place is there, and empty."""
-    try:
-        durable.rename_new(bundle, place)
-    except OSError as error:
-        if not crosses_volumes(error):
-            raise
-        place.mkdir()
-        return False
-    durable.sync_folder(place.parent)
-    durable.sync_folder(bundle.parent)
-    return True
 
 
 def _read_plan(bundle: Path) -> str | None:
@@ -75,31 +89,31 @@ def _read_plan(bundle: Path) -> str | None:
         return plan.read(_MOST_PLAN).decode(errors="replace")
 
 
-def _copy_then_remove(bundle: Path, place: Path, chosen: str, is_copied: bool) -> None:
-    if is_copied and there(place) is not None:
-        for target in list(_files(place)):
-            restore(bundle / target.relative_to(place))  # a crash came between stepping aside and removal
-    files = sorted(_files(bundle), key=lambda path: (path.suffix.lower() == ".json", path))
-    if not is_copied:
-        for source in files:
-            _copy_one(source, place / source.relative_to(bundle))
-        durable.write_whole(bundle / _PLAN, (chosen + _COPIED).encode())
-    for source in files:
-        # Edited since, or already taken on by the agent: what is not the same at both ends stays in failed/.
-        target = place / source.relative_to(bundle)
-        if there(target) is not None and is_same(source, target):
-            take_away(source, stamp_of(source.lstat()))
-    durable.remove(bundle / _PLAN)
-    _remove_empty(bundle)
-    durable.sync_folder(bundle.parent)
-
-
-def _copy_one(source: Path, target: Path) -> None:
-    durable.make_folder(target.parent)
-    if there(target) is None:
+def _copy_all(bundle: Path, hidden: Path) -> None:
+    """Have a durable copy of every file. Until the plan says that all are there, no original has been removed."""
+    durable.make_folder(hidden)
+    for source in sorted(_files(bundle)):
+        target = hidden / source.relative_to(bundle)
+        durable.make_folder(target.parent)
+        if there(target) is not None:
+            if is_same(source, target):
+                continue
+            durable.remove(target)  # our copy of what somebody has corrected since an interrupted try
         copy(source, target, None, source.lstat())
-    elif not is_same(source, target):
-        raise FileExistsError(errno.EEXIST, "another file came to its place")
+    durable.sync_folders(hidden)  # an interrupted try may have made some
+    durable.sync_folder(hidden.parent)
+
+
+def _remove_all(bundle: Path, hidden: Path) -> None:
+    """Remove the originals. What is not the same at both ends, because somebody has edited it since, stays."""
+    for target in sorted(_files(hidden)):
+        source = bundle / target.relative_to(hidden)
+        if there(source.parent) is None:
+            continue
+        restore(source)  # a crash came between stepping aside and removal
+        if there(source) is not None and is_same(source, target):
+            take_away(source, stamp_of(source.lstat()))
+    durable.sync_folders(bundle)  # none of them may come back once the copies are shown
 
 
 def _files(folder: Path) -> Iterator[Path]:
