@@ -105,8 +105,7 @@ def write_whole(path: Path, content: bytes) -> None:
         _discard(part)
         with part.open("xb") as writer:
             writer.write(content)
-            writer.flush()
-            os.fsync(writer.fileno())
+            sync_file(writer)
         retrying(lambda: part.replace(path))  # Closed before: Windows refuses the other order
     except OSError:
         _discard(part)
@@ -178,6 +177,12 @@ def remove(path: Path) -> None:
     if sys.platform == "win32" and path.lstat().st_file_attributes & stat.FILE_ATTRIBUTE_READONLY:
         path.chmod(stat.S_IWRITE)
     retrying(path.unlink)
+
+
+def sync_file(writer: BinaryIO) -> None:
+    """Put everything that was written so far on the disk."""
+    writer.flush()
+    os.fsync(writer.fileno())
 
 
 def sync_folders(top: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
+from folder_agent.edges import durable
 from folder_agent.edges.drop_folder.names import LEASE_NAME
 from folder_agent.edges.holder import MOST_BYTES, Holder, Taken, read_holder
 from folder_agent.edges.ledger import PeeweeLedger
@@ -72,8 +73,7 @@ class FilePlace:
             with retrying(lambda: self._path.open("xb" if expected is None else "r+b")) as file:
                 file.write(new.encode())
                 file.truncate()
-                file.flush()
-                os.fsync(file.fileno())
+                durable.sync_file(file)
         except FileExistsError:
             return False
         if expected is None:

@@ -28,8 +28,8 @@ _BLOCK = 1024 * 1024  # bytes read at once for a digest
 
 class RealDropFolder:
     """The DropFolder of a real directory. `excluded` are done/ and failed/, wherever they lie; `marker` is the
-    pattern that names this drop's marker files; `anchor` tells an unmounted share from an emptied folder; `admit` raises
-    AgentError (RETRY) while nobody may look. Everything but `look` may be called from any thread."""
+    pattern that names this drop's marker files; `anchor` tells an unmounted share from an emptied folder; `admit`
+    raises AgentError (RETRY) while nobody may look. Everything but `look` may be called from any thread."""
 
     def __init__(
         self,
