@@ -35,6 +35,8 @@ class Kept:
 
     def step(self) -> float:
         """Do what is due; seconds until the next thing is."""
+        if self.taken is not None:
+            return _AGAIN_S  # the agent is about to end; what else it holds is kept until it has
         try:
             wait_s = self.item.step()
         except Taken as taken:
@@ -72,8 +74,6 @@ class Keeper:
             while not self._end.is_set():
                 wait_s = self._step()
                 self._changed()
-                if any(one.taken is not None for one in self.kept):
-                    break
                 self._end.wait(wait_s)
         finally:
             for one in self.kept:
