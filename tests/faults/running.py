@@ -19,10 +19,11 @@ PATIENCE_S = 60.0  # only a test that fails ever waits so long
 
 
 class Running:
-    """`with Running(site) as agent:`; stopped at the end. What the agent raised is raised again there."""
+    """`with Running(site) as agent:`; stopped at the end, with `grace_s` for what is in hand. What the agent raised is
+    raised again there."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, site: Site, grace_s: float = 9.0) -> None:
+        self.site, self._grace_s = site, grace_s
         self.error: BaseException | None = None
 
     def __enter__(self) -> Running:
@@ -42,7 +43,7 @@ class Running:
 
     def _run(self) -> None:
         try:
-            self.agent.run()
+            self.agent.run(grace_s=self._grace_s)
         except BaseException as error:  # noqa: BLE001 - the test's thread raises it again
             self.error = error
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import email.utils
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -142,6 +143,25 @@ def test_a_commit_whose_answer_was_lost_is_repeated_and_counted_once(site: Site,
         agent.until_done("CT1")
     assert len(site.received().posts) == 3
     assert_delivered_once(site, exams)
+
+
+def test_a_stop_while_the_gateway_hangs_leaves_its_connection_alone_and_the_next_start_goes_on(
+    site: Site, ends: Ends
+) -> None:
+    site.timeout_s = 3
+    ends.line.trouble(Fault.BLACK_HOLE, 4000)
+    with Running(site, grace_s=0.1) as agent:
+        exams = {"CT1": exam(site, 1)}
+        agent.until_states(CT1="SENDING")
+        agent.until(lambda: ends.line.connections, "it is being sent")
+    left = [thread for thread in threading.enumerate() if thread.name.startswith("worker-")]
+    for thread in left:  # past the assembly's end, until its own time is over: nothing is closed under its hands
+        thread.join(30)
+        assert not thread.is_alive()
+    ends.line.mend()
+    with Running(site) as agent:
+        agent.until_done("CT1")
+    assert_delivered_once(site, exams, resent=True)
 
 
 def test_a_redirect_is_never_followed_to_another_host(site: Site, ends: Ends) -> None:
