@@ -249,9 +249,9 @@ class Intake:
 
 
 def _changed_step(record: FileRecord, sighting: Sighting, at: float) -> Transition[FileRecord]:
-    """Another content: what was known of the old one, even that it was accepted, says nothing of the new one."""
-    unknown = dict.fromkeys(("sop_instance", "sha256", "destination", "accepted_at", "answer", "reason"))
-    return file_step(record, FileEvent.CHANGE, at, stamp=sighting.stamp, **unknown)
+    """Another content, it seems: what was known of the old one says nothing of the new one. Which bytes were accepted
+    stays on record: if it was only saved once more as it was, they are recognised, and not sent again."""
+    return file_step(record, FileEvent.CHANGE, at, stamp=sighting.stamp, sop_instance=None, reason=None)
 
 
 def _is_below(path: str, folders: frozenset[str]) -> bool:

@@ -175,7 +175,7 @@ def _file(record: FileRecord) -> Report:
         "kind": str(record.kind),
         "state": str(record.state),
         "size": record.stamp.size,
-        "sent": iso(record.accepted_at),
+        "sent": iso(record.accepted_at) if record.state is FileState.SENT else None,
         "reason": None if record.reason is None else explain(record.reason.masked(), "en"),
         "reason_zh": None if record.reason is None else explain(record.reason.masked(), "zh"),
     }

@@ -118,6 +118,7 @@ class FileRecord:
     kind: FileKind = FileKind.UNKNOWN
     bundle_id: int | None = None
     sop_instance: str | None = None
+    # What was accepted last: of these very bytes if it is SENT, else of those that lay at this path before.
     sha256: str | None = None  # set with the acceptance: the digest of the very bytes that were sent
     destination: str | None = None  # the address that accepted it
     accepted_at: float | None = None

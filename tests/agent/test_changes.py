@@ -55,6 +55,20 @@ def test_a_file_that_changed_after_it_was_sent_is_sent_anew(world: World) -> Non
     assert (sent.state, sent.sha256) == (FileState.SENT, digest(newer))
 
 
+def test_a_file_that_is_saved_once_more_as_it_was_is_not_sent_again(world: World) -> None:
+    world.drop_exam()
+    world.gateway.line.coming.extend([1, None])
+    world.run(4.0)
+    assert world.states() == {"CT1": "WAITING"}
+    before = world.drop.files["CT1/1.dcm"].stamp
+    world.drop.put("CT1/1.dcm", an_image(1, 1))
+    assert world.drop.files["CT1/1.dcm"].stamp != before
+    world.run(60.0)
+    assert world.states() == {"CT1": "DONE"}
+    assert world.gateway.image_line.received == [("1.2.1.1.1", digest(an_image(1, 1)))]
+    assert "recognise" in [entry.event for entry in world.ledger.history(1)]
+
+
 def test_a_file_that_changes_during_the_commit_is_no_part_of_it(world: World) -> None:
     world.drop_exam()
     newer = an_image(1, 1, pixels="newer")
