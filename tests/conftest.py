@@ -10,9 +10,11 @@ import pytest
 
 from folder_agent.edges import logs
 from folder_agent.simulator import Simulator
+from tests.crash.tally import pytest_terminal_summary
 from tests.servers.postgres import shared_server
 from tests.site import Site
 
+__all__ = ["pytest_terminal_summary"]  # a hook, found here by every process of a session
 ELSEWHERE = ("UNC paths are Windows'",)  # what no tool can bring to this platform
 
 

@@ -1,57 +1,79 @@
-"""The agent as a process that kills itself at one named step. `python -m tests.crash.victim CONFIG LOG [STEP]`.
+"""One life of the real agent, in a process of its own that kills itself at a named step.
 
-Every call that changes something outside of the process (ledger, shelves, disk, gateway) has a step before and a step
-after it, numbered as it occurs: "before ledger.apply #7". Without STEP the steps are written to LOG; with it, the
-process is killed (SIGKILL: nothing is flushed, no handler runs) when it comes to that step.
+Every call that changes something has a step before it and one after it, numbered as it occurs: "before ledger.apply
+#7". The steps are written to a log as they are reached; at the one that is fatal the process is killed (SIGKILL:
+nothing is flushed, no handler runs).
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from folder_agent import settings
-from folder_agent.agent import delivery
 from folder_agent.assembly import Assembly
+from folder_agent.cli import retrying
+from folder_agent.core import planning
 from folder_agent.edges import durable, logs
-from folder_agent.edges.gateway import HttpGateway
+from folder_agent.edges.gateway.wire import PromptStream, WireTransport
 from folder_agent.edges.ledger import PeeweeLedger
-from folder_agent.edges.shelves import RealShelves
+from tests.crash import disk, enumeration
 
-STEPS: list[tuple[Any, str, tuple[str, ...]]] = [
-    (PeeweeLedger, "ledger", ("sight", "open_bundle", "apply", "amend", "claim", "release")),
-    (RealShelves, "shelves", ("prepare", "write_note", "move", "sync", "tidy")),
-    (HttpGateway, "gateway", ("commit",)),
-    (delivery.Delivery, "delivery", ("_accepted", "_check_unchanged")),
-    (durable, "durable", ("rename_new", "sync_folder", "write_whole", "copy_whole", "remove", "make_folder")),
-    (durable, "durable", ("_write_part", "_compare", "_rename")),
-]
+PATIENCE_S = 20.0
+CHUNK = 1500  # bytes: so that a small file, too, is copied in several
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one life is to do, and where it ends."""
+
+    command: str  # "run" (once) or "retry" (the operator's, of bundle CT1)
+    config: str
+    log: str
+    journal: str  # the simulator's: tells when it has taken a request
+    roots: tuple[str, ...]  # where the files are
+    fatal: str | None = None
+    disturb: tuple[str, str, str] | None = None  # at this step somebody writes that file anew, with that text
+
+    def text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def of(text: str) -> Order:
+        given = json.loads(text)
+        given["roots"] = tuple(given["roots"])
+        given["disturb"] = None if given["disturb"] is None else tuple(given["disturb"])
+        return Order(**given)
 
 
 class Steps:
     """Counts the steps, and ends the process at one of them."""
 
-    def __init__(self, log: Path, fatal: str | None) -> None:
-        self._log, self._fatal = log, fatal
-        self._lock = threading.Lock()
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._lock = threading.RLock()
         self._seen: Counter[str] = Counter()
+        self._log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def reach(self, name: str) -> None:
         with self._lock:
             self._seen[name] += 1
             step = f"{name} #{self._seen[name]}"
-            if step == self._fatal:
+            os.write(self._log, (step + "\n").encode())
+            if step == self._order.fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
-            if self._fatal is None:
-                with self._log.open("a", encoding="utf-8") as log:
-                    log.write(step + "\n")
+            if self._order.disturb is not None and self._order.disturb[0] == name:
+                _write_anew(Path(self._order.disturb[1]), self._order.disturb[2].encode())
 
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -64,26 +86,112 @@ class Steps:
         return stepped
 
 
-def main() -> None:
-    config, log = Path(sys.argv[1]), Path(sys.argv[2])
-    steps = Steps(log, sys.argv[3] if len(sys.argv) > 3 else None)
-    for owner, label, names in STEPS:
-        for name in names:
-            wrapped = steps.around(f"{label}.{name}", getattr(owner, name))
-            _put_everywhere(owner, name, wrapped)
-    loaded = settings.load(config, {})
-    with Assembly(loaded, logs.LogPublisher()) as assembly:
+def live(order: Order) -> None:
+    """The life itself."""
+    steps = Steps(order)
+    install(order, steps)
+    planning.AGAIN_S = 0.1
+    if order.command == "retry":
+        retrying.retry(Path(order.config), "CT1", failed=True, as_json=True, language="en")
+        return
+    with Assembly(settings.load(Path(order.config), {}), logs.LogPublisher()) as assembly:
         assembly.agent.run(until_idle=lambda: True)
 
 
-def _put_everywhere(owner: Any, name: str, wrapped: Callable[..., Any]) -> None:
+def install(order: Order, steps: Steps) -> None:
+    """Put a step around everything that changes something."""
+    durable.CHUNK = CHUNK
+    for part in enumeration.changing():
+        put_everywhere(part, steps.around(part.step, getattr(part.owner, part.name)))
+    PeeweeLedger.apply = _by_transition(PeeweeLedger.apply, steps)  # type: ignore[method-assign]
+    durable._pump = _by_chunk(durable._pump, steps)
+    _watch_wire(steps, Path(order.journal))
+    disk.overhear([Path(root) for root in order.roots], lambda when, name, paths: steps.reach(f"{when} os.{name}"))
+
+
+def put_everywhere(part: enumeration.Function, wrapped: Callable[..., Any]) -> None:
     """In the class or module itself, and wherever a module took a function of it by name."""
-    original = getattr(owner, name)
-    setattr(owner, name, wrapped)
-    for module in [m for key, m in sys.modules.items() if key.startswith("folder_agent")]:
-        if module.__dict__.get(name) is original:
-            setattr(module, name, wrapped)
+    original = getattr(part.owner, part.name)
+    setattr(part.owner, part.name, wrapped)
+    for module in [found for name, found in sys.modules.items() if name.startswith("folder_agent")]:
+        if module.__dict__.get(part.name) is original:
+            setattr(module, part.name, wrapped)
 
 
-if __name__ == "__main__":
-    main()
+def _by_transition(apply: Callable[..., None], steps: Steps) -> Callable[..., None]:
+    def applied(ledger: Any, transitions: Any) -> None:
+        steps_of = dict.fromkeys(_named(one) for one in transitions)
+        for name in steps_of:
+            steps.reach(f"before {name}")
+        apply(ledger, transitions)
+        for name in steps_of:
+            steps.reach(f"after {name}")
+
+    return applied
+
+
+def _named(transition: Any) -> str:
+    kind = "bundle" if hasattr(transition.after, "key") else "file"
+    return f"{kind} {transition.before.state} {transition.event}"
+
+
+def _by_chunk(pump: Callable[..., str], steps: Steps) -> Callable[..., str]:
+    def pumped(reader: Any, writer: Any = None) -> str:
+        if writer is None:
+            return pump(reader)
+        write = steps.around("chunk of a copy", writer.write)
+
+        class Writer:
+            def write(self, block: Any) -> None:
+                write(block)
+                writer.flush()
+
+        return pump(reader, Writer())
+
+    return pumped
+
+
+def _watch_wire(steps: Steps, journal: Path) -> None:
+    """Steps of each request: it is out; the gateway has taken it and its answer is on the way; the answer is read."""
+    now = threading.local()
+    handle, read, write = WireTransport.handle_request, PromptStream.read, PromptStream.write
+
+    def handled(self: Any, request: Any) -> Any:
+        now.path = request.url.path
+        now.what, now.is_out = enumeration.REQUESTS.get(now.path, "other"), False
+        now.taken = _taken(journal, now.path)
+        return handle(self, request)
+
+    def written(self: Any, buffer: bytes, timeout: float | None = None) -> None:
+        write(self, buffer, timeout)
+        if buffer:
+            steps.reach(f"part of {now.what} out")
+        now.is_out = True
+
+    def answered(self: Any, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not now.is_out:
+            return read(self, max_bytes, timeout)
+        now.is_out = False
+        steps.reach(f"{now.what} request out")
+        end = time.monotonic() + PATIENCE_S
+        while _taken(journal, now.path) == now.taken and time.monotonic() < end:
+            time.sleep(0.002)
+        steps.reach(f"{now.what} answer in")
+        found = read(self, max_bytes, timeout)
+        steps.reach(f"{now.what} answer read")
+        return found
+
+    WireTransport.handle_request = handled  # type: ignore[method-assign]
+    PromptStream.write = written  # type: ignore[method-assign]
+    PromptStream.read = answered  # type: ignore[method-assign]
+
+
+def _taken(journal: Path, path: str) -> int:
+    """How many requests of that path the simulator has recorded: it does so before it answers."""
+    return journal.read_bytes().count(json.dumps(path).encode()) if journal.exists() else 0
+
+
+def _write_anew(path: Path, content: bytes) -> None:
+    """Once, whatever becomes of this process."""
+    if path.exists() and path.read_bytes() != content:
+        path.write_bytes(content)

@@ -1,0 +1,53 @@
+"""What the tests of the kill matrix share: a nursery for each file, and what happens when nobody dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.crash.nursery import Nursery
+from tests.crash.plan import Point, Recording
+from tests.crash.scenarios import SCENARIOS, Scenario
+from tests.crash.trial import Job, Outcome
+from tests.crash.yard import make_materials
+
+Play = Callable[[list[tuple[Scenario, Point | None, str | None]]], list[Outcome]]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Plays trials, and knows which steps the scenarios come to."""
+
+    play: Play
+    recordings: dict[str, Recording] = field(repr=False)
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    folder = tmp_path_factory.mktemp("matrix")
+    other = Path("/dev/shm") / f"folder-agent-{os.getpid()}"
+    if not other.parent.is_dir() or other.parent.stat().st_dev == folder.stat().st_dev:
+        pytest.skip("there is no second volume at /dev/shm")
+    make_materials(folder / "materials")
+    with Nursery(folder / "nursery") as nursery:
+
+        def play(wanted: list[tuple[Scenario, Point | None, str | None]]) -> list[Outcome]:
+            return nursery.play([job_of(*one, folder, other) for one in wanted])
+
+        lives = play([(scenario, None, None) for scenario in SCENARIOS])
+        wrong = [f"{s.name}: {one}" for s, life in zip(SCENARIOS, lives, strict=True) for one in life.wrong]
+        assert not wrong, "\n".join(wrong)
+        yield Matrix(play, {s.name: life.steps for s, life in zip(SCENARIOS, lives, strict=True)})
+    shutil.rmtree(other, ignore_errors=True)
+
+
+def job_of(scenario: Scenario, point: Point | None, again: str | None, folder: Path, other: Path) -> Job:
+    """Die at the point, and once more at the step `again` of the life that follows."""
+    stage, step = point or (0, None)
+    deaths = tuple(one for one in (step, again) if one is not None)
+    return Job(0, scenario.name, str(folder / "trial"), str(folder / "materials"), str(other), stage, deaths)

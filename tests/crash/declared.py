@@ -1,0 +1,33 @@
+"""What is said by hand about the steps: which functions change nothing, and what no scenario here comes to, and why.
+
+A function that is in neither table, and that no scenario calls, fails the suite: add a scenario, or one line here.
+"""
+
+from __future__ import annotations
+
+# They look, choose or judge: dying before or after them is dying between two other steps.
+_CHANGES_NOTHING = """
+ledger.accepted ledger.bundle ledger.files_of ledger.find_bundles ledger.history ledger.last_delivered
+ledger.latest_bundles ledger.open_bundles ledger.open_files ledger.recall ledger.tallies ledger.target_is_taken
+ledger.close
+shelves.choose shelves.is_free shelves.read shelves.has_failed
+gateway.for_exam gateway.close form.for_exam
+drop.below drop.digest drop.inspect drop.kind drop.locate drop.look drop.stamp drop.unlisted
+durable._beside durable._raise durable.aside_of durable.digest_of durable.part_of
+moving._check_target moving.is_same
+places._is_plain places.below places.crosses_volumes places.errors_of places.is_ours places.shelf_failure
+places.target_path places.target_text places.there
+real._raise real._read
+returning._files returning._read_plan
+"""
+CHANGES_NOTHING = frozenset(_CHANGES_NOTHING.split())
+
+UNREACHED: dict[str, str] = {
+    "durable._check_then_rename": "for file systems without renameat2: tests/edges/test_durable.py",
+    "moving._drop_aside": "reached only after a kill: it mends what one left, and the second kills come to it",
+    "moving._finish": "reached only after a kill, as above",
+    "os.rename": "for file systems without renameat2, as above; the others are stepped as durable._rename",
+    "file SEEN change": "growth of an unsettled file is no news to the ledger: the agent never writes it",
+    "file SETTLED refuse": "needs another content under the same size, time and identity",
+    "file REFUSED settle": "needs another content under the same size, time and identity",
+}
