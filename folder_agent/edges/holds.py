@@ -45,7 +45,10 @@ if sys.platform == "win32":
         with suppress(OSError):  # somebody has opened it again already: then it stays
             path.unlink()
 
-    def _fallbacks() -> tuple[Path, ...]:
+    def _is_at(path: Path, descriptor: int) -> bool:  # noqa: ARG001
+        return True  # nobody can remove or rename what is open, unless its opener allows it
+
+    def _machine_folders() -> tuple[Path, ...]:
         return (Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData")) / "folder-agent" / "locks",)
 
 else:
@@ -68,7 +71,13 @@ else:
                 path.unlink()
         os.close(descriptor)
 
-    def _fallbacks() -> tuple[Path, ...]:
+    def _is_at(path: Path, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(path.lstat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
+    def _machine_folders() -> tuple[Path, ...]:
         return Path("/run/lock/folder-agent"), Path("/tmp/folder-agent-locks")  # noqa: S108  see `machine_folders`
 
 
@@ -118,7 +127,7 @@ def machine_folders() -> tuple[Path, ...]:
 
     All that can be used are used: accounts have different rights, and two of them conflict wherever they meet.
     """
-    return _fallbacks()
+    return _machine_folders()
 
 
 def usable(folder: Path) -> bool:
@@ -223,10 +232,3 @@ def _lock(descriptor: int) -> None:
 def _content(descriptor: int) -> str:
     os.lseek(descriptor, 0, os.SEEK_SET)
     return os.read(descriptor, MOST_BYTES).decode("utf-8", "replace")
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))  # noqa: PTH116
-    except FileNotFoundError:
-        return False

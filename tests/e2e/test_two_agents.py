@@ -97,15 +97,15 @@ def test_a_second_agent_on_the_same_drop_folder_is_refused(site: Site, simulator
 
 
 def test_after_a_kill_the_next_start_works_at_once_and_the_bundle_goes_on(site: Site, simulator: Simulator) -> None:
-    simulator.misbehave(do="hang", match="/ris/study/add")
+    simulator.misbehave(do="hang", match="/ris/study/add", after=True)
     make_ct(site.drop / "CT1")
     with running(site) as first:
-        until(lambda: site.states().get("CT1") == "SENDING", "nothing is sent")
-        until(lambda: "hang" in str(site.received().requests), "the exam information does not arrive")
+        until(lambda: "ACC1" in site.received().exams, "the exam does not arrive")
+        assert site.states() == {"CT1": "SENDING"}  # it waits for the answer, which does not come
         first.kill()
         first.wait()
         assert (site.root / "ledger.db.lock").exists()
-        assert site.once() == 0
+        assert site.once() == 0, site.logs()
     assert site.states() == {"CT1": "DONE"}
     assert not (site.root / "ledger.db.lock").exists()
 
@@ -160,15 +160,15 @@ def test_an_agent_on_a_shared_ledger_is_followed_at_once_by_its_next_start(
     site: Site, simulator: Simulator, postgres_url: str
 ) -> None:
     site.ledger = postgres_url
-    simulator.misbehave(do="hang", match="/ris/study/add")
+    simulator.misbehave(do="hang", match="/ris/study/add", after=True)
     make_ct(site.drop / "CT1")
     with running(site) as first:
-        until(lambda: site.states().get("CT1") == "SENDING", "nothing is sent")
-        until(lambda: "hang" in str(site.received().requests), "the exam information does not arrive")
+        until(lambda: "ACC1" in site.received().exams, "the exam does not arrive")
+        assert site.states() == {"CT1": "SENDING"}  # it waits for the answer, which does not come
         first.kill()
         first.wait()
         assert site.bundles()[0].owner is not None  # the dead one's claim, which is the next one's own
-        assert site.once() == 0  # a claim of another name would keep it for a quarter of an hour
+        assert site.once() == 0, site.logs()  # a claim of another name would keep it for a quarter of an hour
     assert "FA-HOLD-WAIT" not in site.logs()
     assert site.states() == {"CT1": "DONE"}
 
