@@ -27,6 +27,7 @@ UNREACHED: dict[str, str] = {
     "moving._drop_aside": "reached only after a kill: it mends what one left, and the second kills come to it",
     "moving._finish": "reached only after a kill, as above",
     "os.rename": "for file systems without renameat2, as above; the others are stepped as durable._rename",
+    "ledger.swap_note": "leases of agents that share a PostgreSQL ledger: tests/edges/test_leases.py",
     "file SEEN change": "growth of an unsettled file is no news to the ledger: the agent never writes it",
     "file SETTLED refuse": "needs another content under the same size, time and identity",
     "file REFUSED settle": "needs another content under the same size, time and identity",
