@@ -2,6 +2,22 @@
 
 Touches the paths that it is given and one temporary name beside each; nothing else in the agent calls fsync. All raise
 OSError. Paths are in the form that the platform can open (`openable`).
+
+A kill leaves everything as it was at that moment; a power cut also undoes whatever was not synced. Which step relies on
+which sync (tests/crash/test_power_cut.py tries every moment):
+
+  a file gets its final name          its bytes were synced under its temporary one (`write_whole`, `copy_whole`)
+  anything is put into a new folder   the folder was synced into its parent, all the way up (`make_folder`), by an
+                                      interrupted try, too (`sync_folders` of what is found there)
+  the first file of a bundle moves    the receipt or reason was synced, and so was its folder (`write_whole`)
+  a copied original is removed        the copy's bytes and its folder were synced (`copy_whole`)
+  the ledger says SHELVE              the target's folders, and those that the files came from, were synced
+  copies that go back are shown       the originals' folders were synced after their removal
+  the note of a way back is removed   the folder that shows the copies was synced
+
+The ledger's own commits are synced by its database (SQLite: synchronous=FULL). On Windows a file is flushed by
+FlushFileBuffers (os.fsync); names are kept by NTFS's journal in the order in which they changed, a rename returns when
+it is on the disk (MOVEFILE_WRITE_THROUGH), and there is no call to sync a folder.
 """
 
 from __future__ import annotations
@@ -54,8 +70,20 @@ if sys.platform == "win32":
     def sync_folder(path: Path) -> None:
         """Nothing: Windows has no such call, NTFS keeps its folders in a journal."""
 
+    _REPLACE_EXISTING, _WRITE_THROUGH = 1, 8  # MoveFileExW (winbase.h)
+    _move_file = ctypes.WinDLL("kernel32", use_last_error=True).MoveFileExW
+    _move_file.argtypes = (ctypes.c_wchar_p, ctypes.c_wchar_p, ctypes.c_uint32)
+    _move_file.restype = ctypes.c_int
+
     def _rename(source: Path, target: Path) -> None:
-        source.rename(target)  # Windows refuses a name that is taken by itself
+        _move(source, target, _WRITE_THROUGH)  # without the other flag it refuses a name that is taken
+
+    def _replace(source: Path, target: Path) -> None:
+        _move(source, target, _WRITE_THROUGH | _REPLACE_EXISTING)
+
+    def _move(source: Path, target: Path, flags: int) -> None:
+        if not _move_file(os.fspath(source), os.fspath(target), flags):
+            raise ctypes.WinError(ctypes.get_last_error())
 
 else:
     _AT_FDCWD, _NOREPLACE = -100, 1  # renameat2(2)
@@ -87,6 +115,9 @@ else:
             return _check_then_rename(source, target)
         raise OSError(number, os.strerror(number), os.fspath(target))
 
+    def _replace(source: Path, target: Path) -> None:
+        source.replace(target)
+
     def _check_then_rename(source: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
@@ -106,7 +137,7 @@ def write_whole(path: Path, content: bytes) -> None:
         with part.open("xb") as writer:
             writer.write(content)
             sync_file(writer)
-        retrying(lambda: part.replace(path))  # Closed before: Windows refuses the other order
+        retrying(lambda: _replace(part, path))  # Closed before: Windows refuses the other order
     except OSError:
         _discard(part)
         raise
@@ -197,11 +228,14 @@ def _raise(error: OSError) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder and those above it, each one durable; nothing happens if it is there."""
+    """Make the folder and those above it that are missing. Each of them, and the folder itself even if it is there (it
+    may have been made a moment before a crash), is durable afterwards."""
     missing = list(takewhile(lambda folder: not folder.is_dir(), (path, *path.parents)))
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
+    if not missing:
+        sync_folder(path.parent)
 
 
 def _discard(part: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ class Matrix:
     """Plays trials, and knows which steps the scenarios come to."""
 
     play: Play
+    record: Callable[[Scenario, Sequence[Point | None]], list[Outcome]]  # the same, and tell what is done to the disk
     recordings: dict[str, Recording] = field(repr=False)
 
 
@@ -39,10 +40,14 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
         def play(wanted: list[tuple[Scenario, Point | None, str | None]]) -> list[Outcome]:
             return nursery.play([job_of(*one, folder, other) for one in wanted])
 
+        def record(scenario: Scenario, deaths: Sequence[Point | None]) -> list[Outcome]:
+            jobs = [job_of(scenario, point, None, folder, other) for point in deaths]
+            return nursery.play([replace(job, record=True) for job in jobs])
+
         lives = play([(scenario, None, None) for scenario in SCENARIOS])
         wrong = [f"{s.name}: {one}" for s, life in zip(SCENARIOS, lives, strict=True) for one in life.wrong]
         assert not wrong, "\n".join(wrong)
-        yield Matrix(play, {s.name: life.steps for s, life in zip(SCENARIOS, lives, strict=True)})
+        yield Matrix(play, record, {s.name: life.steps for s, life in zip(SCENARIOS, lives, strict=True)})
     shutil.rmtree(other, ignore_errors=True)
 
 

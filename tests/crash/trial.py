@@ -38,6 +38,7 @@ class Job:
     other_volume: str
     stage: int = 0
     deaths: tuple[str, ...] = ()
+    record: bool = False  # whether what is done to the disk is to be told
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Outcome:
     steps: list[list[str]] = field(default_factory=list)
     next_steps: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    disk: list[str] = field(default_factory=list)  # a recording for each stage
 
 
 class Lives:
@@ -112,7 +114,7 @@ def play(job: Job) -> Outcome:
         with _yard(scenario, folder, Path(job.materials), shelf) as yard:
             for number, stage in enumerate(scenario.stages):
                 deaths = job.deaths if number == job.stage else ()
-                _play_stage(yard, scenario, stage, lives, deaths, outcome, folder / f"steps-{number}")
+                _play_stage(yard, stage, lives, deaths, outcome, folder / f"steps-{number}", record=job.record)
             outcome.wrong += checks.at_the_end(yard, scenario)
     except Exception:  # noqa: BLE001 - told with the rest
         outcome.wrong.append(traceback.format_exc())
@@ -141,7 +143,14 @@ def _yard(scenario: Scenario, folder: Path, materials: Path, shelf: Path | None)
 
 
 def _play_stage(
-    yard: Yard, scenario: Scenario, stage: Stage, lives: Lives, deaths: tuple[str, ...], outcome: Outcome, log: Path
+    yard: Yard,
+    stage: Stage,
+    lives: Lives,
+    deaths: tuple[str, ...],
+    outcome: Outcome,
+    log: Path,
+    *,
+    record: bool,
 ) -> None:
     stage.act(yard)
     disturbed = None
@@ -156,7 +165,8 @@ def _play_stage(
     for life, fatal in enumerate((*deaths, None)):
         name = f"{log}-{life}"
         before = checks.known(yard, over) if life else None
-        code = lives.spend(Order(stage.command, config, name, journal, roots, fatal, disturbed))
+        recording = f"{log}-disk" if record else None  # of all lives of a stage
+        code = lives.spend(Order(stage.command, config, name, journal, roots, fatal, recording, disturbed))
         reached = Path(name).read_text("utf-8").splitlines()
         if before is not None:
             outcome.wrong += checks.sent_again(yard, before)
@@ -168,6 +178,8 @@ def _play_stage(
         if life:
             outcome.next_steps = reached
         outcome.steps.append(reached)
+        if recording is not None:
+            outcome.disk.append(Path(recording).read_text("utf-8"))
         break
     outcome.wrong += checks.at_rest(yard)
     if stage.command == "run":

@@ -28,6 +28,7 @@ from folder_agent.edges import durable, logs
 from folder_agent.edges.gateway.wire import PromptStream, WireTransport
 from folder_agent.edges.ledger import PeeweeLedger
 from tests.crash import disk, enumeration
+from tests.crash.recorder import Recorder
 
 PATIENCE_S = 20.0
 CHUNK = 1500  # bytes: so that a small file, too, is copied in several
@@ -43,6 +44,7 @@ class Order:
     journal: str  # the simulator's: tells when it has taken a request
     roots: tuple[str, ...]  # where the files are
     fatal: str | None = None
+    record: str | None = None  # where to write down what is done to the disk
     disturb: tuple[str, str, str] | None = None  # at this step somebody writes that file anew, with that text
 
     def text(self) -> str:
@@ -88,6 +90,8 @@ class Steps:
 
 def live(order: Order) -> None:
     """The life itself."""
+    if order.record is not None:  # first: what is killed after a step has written it down
+        Recorder(Path(order.record), [Path(root) for root in order.roots]).listen()
     steps = Steps(order)
     install(order, steps)
     planning.AGAIN_S = 0.1

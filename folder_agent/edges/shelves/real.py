@@ -54,8 +54,7 @@ class RealShelves:
             durable.make_folder(path)
             if not is_new:
                 durable.sync_folders(path)  # what an interrupted try has made is not durable by being there
-            durable.sync_folder(path.parent)
-            durable.sync_folder(path.parent.parent)
+            durable.sync_folder(path.parent.parent)  # nor is the day's folder
 
     def write_note(self, target: str, name: str, content: bytes) -> None:
         with errors_of(self._shelf_of(target)):

@@ -49,6 +49,7 @@ def put_back(bundle: Path, root: Path, name: str, is_taken: Callable[[Path], boo
     if there(hidden) is not None:
         _remove_all(bundle, hidden)
         plan = _show(hidden, root, name, is_taken, lambda new: durable.write_whole(bundle / _PLAN, new.encode()))
+    durable.sync_folder(root)  # an interrupted try may have shown it a moment before
     durable.remove(bundle / _PLAN)
     _remove_empty(bundle)
     durable.sync_folder(bundle.parent)
@@ -106,6 +107,7 @@ def _copy_all(bundle: Path, hidden: Path) -> None:
 
 def _remove_all(bundle: Path, hidden: Path) -> None:
     """Remove the originals. What is not the same at both ends, because somebody has edited it since, stays."""
+    durable.sync_folder(bundle)  # the plan may be there only because an interrupted try had just written it
     for target in sorted(_files(hidden)):
         source = bundle / target.relative_to(hidden)
         if there(source.parent) is None:
