@@ -89,6 +89,14 @@ def text(raw: object) -> str | None:
     return None if value.upper() in {"", "NULL"} else value
 
 
+def is_absent(raw: object) -> bool:
+    """Whether nothing is given: null, blanks, or a database's NULL."""
+    try:
+        return text(raw) is None
+    except Unfit:
+        return False
+
+
 def _number_as_text(number: int | float) -> str:
     """Exact, or not at all: a long id that became a float has lost its last digits."""
     if isinstance(number, int) and number.bit_length() < 2000:  # far below where str() of an int gives up

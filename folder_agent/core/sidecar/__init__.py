@@ -1,0 +1,27 @@
+"""Bytes of a sidecar → what it says, in the gateway's names and forms, with every problem told at once.
+
+Whatever the bytes are, reading them gives a SidecarReading: nothing is raised, and no limit of the interpreter is met.
+`decoding` (bytes → text) · `parsing` (text → JSON object) · `reading` (object → fields) · `listing` (its `files`).
+"""
+
+from __future__ import annotations
+
+from folder_agent.core.records import SidecarReading
+from folder_agent.core.sidecar.decoding import MAX_BYTES, decoded
+from folder_agent.core.sidecar.listing import MAX_LISTED
+from folder_agent.core.sidecar.parsing import MAX_DEPTH, parsed
+from folder_agent.core.sidecar.reading import Reader
+from folder_agent.core.sidecar.wording import MAX_TOLD, Unreadable
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_LISTED", "MAX_TOLD", "read_sidecar"]
+
+
+def read_sidecar(content: bytes) -> SidecarReading:
+    """What a sidecar says (fields: the gateway's page, 请求参数); a reading with problems must not be sent."""
+    encoding = "utf-8"
+    try:
+        encoding, text = decoded(content)
+        document = parsed(text)
+    except Unreadable as error:
+        return SidecarReading(encoding=encoding, problems=(error.problem,))
+    return Reader(document).reading(encoding)
