@@ -57,6 +57,7 @@ _AGE_UNIT = _words({
 _PER_METRE = {"m": 1, "米": 1, "cm": 100, "厘米": 100, "公分": 100, "mm": 1000, "毫米": 1000}
 _PER_KILOGRAM = {"": 1, "kg": 1, "kgs": 1, "公斤": 1, "千克": 1, "斤": 2, "g": 1000, "克": 1000}
 
+_MOST_PLACES = 600  # behind the point; as many as a number in a sidecar may have characters
 _UNWANTED: dict[int, str | None] = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r"}
 _UNWANTED |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # half of a character: no encoder takes it
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
@@ -81,7 +82,7 @@ def text(raw: object) -> str | None:
     """Free text, stripped. Numbers are taken as they would be written by hand: 12 and 12.0 are "12"."""
     if raw is None:
         return None
-    if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
+    if isinstance(raw, bool) or not isinstance(raw, (str, int, float, Decimal)):
         raise Unfit(TEXT_FORM)
     value = clean(raw).strip() if isinstance(raw, str) else _number_as_text(raw)
     if len(value) > MAX_TEXT:
@@ -97,15 +98,22 @@ def is_absent(raw: object) -> bool:
         return False
 
 
-def _number_as_text(number: int | float) -> str:
-    """Exact, or not at all: a long id that became a float has lost its last digits."""
+def _number_as_text(number: int | float | Decimal) -> str:
+    """Exact and without an exponent, or not at all: in 1.1E+17 the last digits of a long id are lost."""
     if isinstance(number, int) and number.bit_length() < 2000:  # far below where str() of an int gives up
         return str(number)
+    if isinstance(number, Decimal) and number.is_finite() and -_MOST_PLACES <= _places(number) <= 0:
+        return str(int(number)) if number == int(number) else f"{number:f}"
     if isinstance(number, float) and math.isfinite(number) and abs(number) < 1e15:
         written = str(int(number)) if number.is_integer() else repr(number)
         if "e" not in written:
             return written
     raise Unfit(TEXT_FORM)
+
+
+def _places(number: Decimal) -> int:
+    """The place of its last digit: 0 for units, negative behind the point, positive where digits are left open."""
+    return int(number.as_tuple().exponent)
 
 
 def _code(raw: object, expected: str) -> str | None:

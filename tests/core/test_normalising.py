@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +27,12 @@ FORMS: list[Callable[[object], object]] = [
 ]
 UNDERSTOOD: list[tuple[Callable[[object], object], str, list[object]]] = [
     (normalising.text, "12", [12, 12.0, "12", " 12\u3000", "\x001\x1f2\x85"]),
-    (normalising.text, "70.5", [70.5, "70.5"]),
+    (normalising.text, "70.5", [70.5, "70.5", Decimal("70.5")]),
+    (
+        normalising.text,
+        "12345678901234567890",
+        [Decimal("12345678901234567890.00"), Decimal("1.2345678901234567890E+19")],
+    ),
     (normalising.text, "-5", [-5, -5.0]),
     (normalising.text, "110101199003071234", [110101199003071234]),
     (normalising.text, "Ａ\tB\nC", ["Ａ\tB\nC "]),
@@ -98,6 +104,7 @@ AGES = [
     ("0", "D", "0天"),
 ]
 NOT_UNDERSTOOD: list[tuple[Callable[[object], object], list[object]]] = [
+    (normalising.text, [Decimal("1E+3"), Decimal("1E-601"), Decimal("NaN"), Decimal("Infinity")]),
     (normalising.text, [1e400, float("nan"), 1e16, 1e-7, 10**1000, "x" * (normalising.MAX_TEXT + 1)]),
     (normalising.sex, ["X", "man?", 3, "M F", 1.5]),
     (normalising.study_category, ["门诊", "住院", "1"]),
@@ -201,6 +208,7 @@ ANYTHING = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(),
+    st.decimals(),
     st.text(),
     st.text("0123456789.-/年月日岁 TZ:+cmkg", max_size=24),
     st.lists(st.integers(), max_size=2),

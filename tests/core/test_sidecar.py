@@ -2,6 +2,8 @@
 
 import json
 import time
+from decimal import Decimal
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -73,6 +75,30 @@ def test_any_name_comes_through_utf8_and_utf16_unharmed(name: str, encoding: str
     assert read_sidecar(written.encode(encoding)).get("patientName") == expected
 
 
+COMMON = st.sampled_from([bytes(pair).decode("gb2312") for pair in product(range(0xB0, 0xD7), range(0xA1, 0xFF))])
+COMMON_OR_ASCII = COMMON | st.characters(min_codepoint=0x20, max_codepoint=0x7E)
+EVERY = {  # what Python calls it, and what the reading does
+    "utf-8": "utf-8",
+    "utf-8-sig": "utf-8-sig",
+    "utf-16": "utf-16-le",  # with a byte order mark
+    "utf-16-le": "utf-16-le",
+    "utf-16-be": "utf-16-be",
+    "utf-32": "utf-32-le",
+    "gbk": "gb18030",
+    "gb18030": "gb18030",
+}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(COMMON_OR_ASCII), st.text(COMMON_OR_ASCII), st.sampled_from(sorted(EVERY)))
+def test_every_text_of_hanzi_and_ascii_comes_through_every_encoding(name: str, part: str, encoding: str) -> None:
+    expected = read(patientName=name, bodyPart=f"{part}放")
+    written = json.dumps({**VALID, "patientName": name, "bodyPart": f"{part}放"}, ensure_ascii=False)
+    reading = read_sidecar(written.encode(encoding))
+    assert reading.encoding == EVERY[encoding]
+    assert reading.fields == expected.fields
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FA5), min_size=1, max_size=20))
 def test_any_chinese_name_comes_through_gb18030_unless_its_bytes_are_utf8_as_well(name: str) -> None:
@@ -80,6 +106,57 @@ def test_any_chinese_name_comes_through_gb18030_unless_its_bytes_are_utf8_as_wel
     reading = read_sidecar(content)
     assume(reading.encoding == "gb18030")
     assert reading.get("patientName") == name
+
+
+def written_in(encoding: str, *values: str) -> bytes:
+    """A sidecar in which these values are all that is not ASCII."""
+    return json.dumps(
+        {**VALID, "patientName": values[0], "x": values[1:], "patientSex": "M"}, ensure_ascii=False
+    ).encode(encoding)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["钱石", "毛毛", "史莫", "施薇", "姚颖", "谢颖", "肖笑笑", "谢小小", "郑志", "石女", "毛玫", "谢魏", "莫愁之"],
+)
+def test_a_short_name_in_gbk_whose_bytes_are_utf8_as_well_is_read_as_the_name_it_is(name: str) -> None:
+    content = written_in("gbk", name)
+    reading = read_sidecar(content)
+    assert (reading.encoding, reading.get("patientName")) == ("gb18030", name)
+    assert read_sidecar(written_in("utf-8", name)).get("patientName") == name
+
+
+def test_the_names_in_doubt_are_few() -> None:
+    both = [bytes(pair).decode("gb2312") for pair in product(range(0xC2, 0xD8), range(0xA1, 0xC0))]
+    names = [first + second for first, second in product(both[::7], both[::5])]
+    assert all(written_in("gbk", name).decode("utf-8") for name in names)  # every one of them is in doubt at first
+    taken_for_utf8 = [name for name in names if read_sidecar(written_in("gbk", name)).encoding == "utf-8"]
+    assert len(taken_for_utf8) < len(names) * 0.03
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *(("Müller",), ("José María",), ("Łukasz Żak",), ("Nguyễn Hữu Đạt",), ("lǚ",), ("Ștefan",), ("à",), ("Åse",)),
+        *(("РОМАН",), ("Роман",), ("Санин",), ("Соня",), ("ГОМБО",), ("Ресенина", "ре"), ("мама",), ("δειλία",)),
+        *(("ئابلەت",), ("محمد",), ("홍길동",), ("さくら",), ("½·±°µ",), ("α",), ("β-blocker", "γ"), ("37.5°C", "10µg")),
+        *(("Müller", "ʯ"), ("Äpfel", "ä")),
+    ],
+)
+def test_utf8_that_some_language_writes_is_never_taken_for_gbk(values: tuple[str, ...]) -> None:
+    reading = read_sidecar(written_in("utf-8", *values))
+    assert (reading.encoding, reading.get("patientName")) == ("utf-8", values[0])
+
+
+LATIN = st.text(
+    st.sampled_from("abcdefghijklmnopqrstuvwxyzàáâãäåæçèéêëìíîïðñòóôõöùúûüýþāăąćčďēęěīłńňōřśšťūůźžǎǐǒǔǚ"), min_size=1
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.builds("{}{}{}".format, LATIN, st.sampled_from("aeioulnrst"), LATIN), min_size=1, max_size=4))
+def test_no_latin_names_in_utf8_are_ever_taken_for_gbk(names: list[str]) -> None:
+    assert read_sidecar(written_in("utf-8", *names)).get("patientName") == names[0]
 
 
 @pytest.mark.parametrize("content", [b'{"a": "\xff\xff"}', b"\xff\xfe{\x00a", b"\xef\xbb\xbf\xd5\xc5", b"\x80\xff"])
@@ -318,6 +395,43 @@ def test_a_wrong_value_is_private_so_that_masking_hides_it() -> None:
         assert "王五" in explain(problem, "zh")
         assert "王五" not in explain(problem.masked(), "zh") + repr(problem.masked())
         assert len(explain(problem, "zh")) < 400
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("110101199003071234", "110101199003071234"),
+        ("1234567890123456789012345678901234567890", "1234567890123456789012345678901234567890"),
+        ("12345678901234567890.0", "12345678901234567890"),
+        ("20250307.000000000000000000001", "20250307.000000000000000000001"),
+        ("1.10", "1.10"),
+        ("1.2345e3", "1234.5"),
+        ("-0.0", "0"),
+        ("9" * 600, "9" * 600),
+    ],
+)
+def test_a_number_keeps_every_digit_that_is_written(written: str, expected: str) -> None:
+    content = json.dumps(VALID).replace('"P1"', written).encode()
+    assert read_sidecar(content).get("patientId") == expected
+
+
+@pytest.mark.parametrize("written", ["1.10101E+17", "1e3", "1e-700", "1e999999999999", "1e-999999999999"])
+def test_digits_that_are_not_written_are_never_made_up(written: str) -> None:
+    content = json.dumps(VALID).replace('"P1"', written).encode()
+    [wrong] = read_sidecar(content).problems
+    assert (wrong.code, dict(wrong.values)["field"]) == ("FA-FIELD-INVALID", "patientId")
+    assert len(dict(wrong.private)["value"]) < 30
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.decimals(allow_nan=False, allow_infinity=False) | st.integers(-(10**500), 10**500))
+def test_any_number_comes_through_exactly_or_not_at_all(number: Decimal | int) -> None:
+    content = json.dumps(VALID).replace('"P1"', str(number)).encode()
+    value = read_sidecar(content).get("patientId")
+    assert value is None or ("E" not in value and Decimal(value) == Decimal(number))
 
 
 # --- the files list ---------------------------------------------------------------------------------------------------

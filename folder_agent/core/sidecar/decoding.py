@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 
+from folder_agent.core.sidecar.guessing import is_gbk_after_all
 from folder_agent.core.sidecar.wording import Unreadable
 
 MAX_BYTES = 4 * 1024 * 1024  # whoever reads the file takes one byte more, so that a longer one shows
@@ -39,6 +40,8 @@ def _candidates(content: bytes) -> tuple[str, ...]:
             return (encoding,)
     nuls = tuple(byte == 0 for byte in content[:2])
     wide = [encoding for pattern, encoding in _NULS if pattern == nuls]
+    if not wide and is_gbk_after_all(content):
+        return ("gb18030",)
     return (*wide, "utf-8") if _is_damaged_utf8(content) else (*wide, "utf-8", "gb18030")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from decimal import Decimal, InvalidOperation
 from typing import NoReturn
 
 from folder_agent.core.sidecar.wording import MAX_KEY, Unreadable, outline, shown
@@ -31,7 +32,7 @@ def parsed(text: str) -> dict[str, object]:
             strict=False,
             object_pairs_hook=_without_duplicates,
             parse_int=lambda written: int(_short(written)),
-            parse_float=lambda written: float(_short(written)),
+            parse_float=_decimal,
             parse_constant=_refuse_number,
         )
     except json.JSONDecodeError as error:
@@ -64,6 +65,14 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise Unreadable("FA-SIDECAR-DUPLICATE", field=shown(twice, MAX_KEY))
     return document
+
+
+def _decimal(written: str) -> Decimal:
+    """A decimal keeps every digit that is written; a float would not."""
+    try:
+        return Decimal(_short(written))
+    except InvalidOperation:  # an exponent beyond all bounds
+        return _refuse_number(written)
 
 
 def _short(written: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 from folder_agent.core import normalising
 from folder_agent.core.errors import Problem
@@ -22,13 +23,13 @@ class Unreadable(Exception):
 
 def outline(value: object) -> str:
     """What kind of thing it is, in signs that need no translation; never the thing itself."""
-    kinds = ((list, "[…]"), (dict, "{…}"), (str, '"…"'), (bool, "true/false"), ((int, float), "0…9"))
+    kinds = ((list, "[…]"), (dict, "{…}"), (str, '"…"'), (bool, "true/false"), ((int, Decimal), "0…9"))
     return next((sign for kind, sign in kinds if isinstance(value, kind)), "null")
 
 
 def shown(value: object, most: int = MAX_SHOWN) -> str:
     """A wrong value, such that it can be written anywhere."""
-    if not isinstance(value, str):
-        value = outline(value) if isinstance(value, (list, dict)) else json.dumps(value)
-    text = normalising.clean(value)
+    if isinstance(value, (list, dict)):
+        value = outline(value)
+    text = normalising.clean(str(value) if isinstance(value, (str, Decimal)) else json.dumps(value))
     return text if len(text) <= most else text[: most - 1] + "…"
