@@ -196,6 +196,13 @@ CATALOGUE: dict[str, Reason] = {
         "the unknown key {field} is not sent",
         "Correct its name if it matters.",
     ),
+    "FA-FIELD-UNUSED": _reason(
+        WAIT,
+        "字段 {field} 未采用:设置中的字段对照(mapping)规定该字段另有来源",
+        "若应采用它,请管理员调整 [drops.mapping]。",
+        "the key {field} is not used: the mapping takes this field from elsewhere",
+        "If it should be, have [drops.mapping] adjusted.",
+    ),
     "FA-LISTED-PATH": _reason(
         REFUSE,
         "files 清单中的路径「{entry}」不允许(须为本文件夹内的相对路径)",

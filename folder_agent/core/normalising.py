@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -78,6 +79,11 @@ def clean(value: str) -> str:
     return value.translate(_UNWANTED)
 
 
+def plain(value: str) -> str:
+    """For comparing: without differences of width and case."""
+    return unicodedata.normalize("NFKC", value).strip().lower()
+
+
 def text(raw: object) -> str | None:
     """Free text, stripped. Numbers are taken as they would be written by hand: 12 and 12.0 are "12"."""
     if raw is None:
@@ -122,7 +128,7 @@ def _code(raw: object, expected: str) -> str | None:
         value = text(raw)
     except Unfit:
         raise Unfit(expected) from None
-    return value and unicodedata.normalize("NFKC", value).strip().lower()
+    return value and plain(value)
 
 
 def _looked_up(raw: object, table: dict[str, str], expected: str) -> str | None:
@@ -184,7 +190,12 @@ def _moment(raw: object, expected: str) -> datetime | None:
         return None
     found = _MOMENT.fullmatch(value.translate(_CHINESE_MOMENT).strip(": "))
     parts = [int(part) for part in found.groups("") if part.isdigit()] if found else [0]
-    year, month, day, hour, minute, second = (*parts, 0, 0, 0, 0, 0)[:6]
+    return wall_time((*parts, 0, 0, 0, 0, 0)[:6], expected)
+
+
+def wall_time(numbers: Sequence[int], expected: str) -> datetime:
+    """Year, month, day, hour, minute and second as one moment without a zone; Unfit if there was no such moment."""
+    year, month, day, hour, minute, second = numbers
     try:
         moment = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - the gateway takes wall time
     except ValueError:

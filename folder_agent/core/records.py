@@ -6,6 +6,7 @@ this process's own monotonic clock and are never stored. Paths are relative to t
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +80,26 @@ class Counts:
     series: int | None = None
 
 
+class Origin(StrEnum):
+    """Where a field's value comes from."""
+
+    KEY = "key"  # of the sidecar
+    DEFAULT = "default"  # of the site's mapping, because the sidecar gives nothing
+    CONSTANT = "constant"  # of the site's mapping, whatever the sidecar gives
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the value of one of the gateway's fields was taken from."""
+
+    field: str
+    origin: Origin
+    key: str | None = None  # as written in the file, a nested one as a path
+    written: str | None = dataclasses.field(
+        default=None, repr=False
+    )  # the site's own value, where the mapping translates it
+
+
 @dataclass(frozen=True, slots=True)
 class SidecarReading:
     """A sidecar, decoded. `fields` are in the gateway's names and form; `problems` refuse, `warnings` do not."""
@@ -88,6 +109,7 @@ class SidecarReading:
     listed: tuple[ListedFile, ...] | None = None
     encoding: str = "utf-8"
     unknown_keys: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()  # of every field and count that is given, in the gateway's order
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 

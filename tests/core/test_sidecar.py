@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from folder_agent.core.catalogue import CATALOGUE, explain
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import COUNT_FIELDS, FIELD_CLASSES, TEXT_FIELDS, FieldClass, exam_from
-from folder_agent.core.records import Counts, ListedFile, SidecarReading
+from folder_agent.core.records import Counts, ListedFile, Origin, SidecarReading
 from folder_agent.core.sidecar import MAX_BYTES, MAX_DEPTH, MAX_LISTED, MAX_TOLD, read_sidecar
 
 VALID: dict[str, object] = {
@@ -206,9 +206,26 @@ def test_bad_json_is_told_with_its_line_and_column(text: str, line: int, column:
     assert (problem.code, dict(problem.values)) == ("FA-SIDECAR-JSON", {"line": line, "column": column})
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.deferred(lambda: st.dictionaries(KEYS, VALUES, max_size=12)), st.booleans())
+def test_an_object_that_stands_alone_in_a_list_is_that_object(document: dict[str, object], is_based: bool) -> None:
+    whole = json.dumps({**(VALID if is_based else {}), **document})
+    assert read_sidecar(f"[\n{whole}\n]".encode()) == read_sidecar(f"\n{whole}".encode())
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("[]", "[…]"), ('"text 张三"', '"…"'), ("12345", "0…9"), ("1.5", "0…9"), ("true", "true/false"), ("null", "null")],
+    [
+        ("[]", "[…]"),
+        ("[{}, {}]", "[…]"),
+        ("[1]", "[…]"),
+        ("[[{}]]", "[…]"),
+        ('"text 张三"', '"…"'),
+        ("12345", "0…9"),
+        ("1.5", "0…9"),
+        ("true", "true/false"),
+        ("null", "null"),
+    ],
 )
 def test_anything_but_one_object_is_told_by_its_kind_and_not_by_its_value(text: str, found: str) -> None:
     problem = only(read_sidecar(text.encode()))
@@ -294,6 +311,23 @@ def test_names_are_understood_in_any_case_with_spaces_around_and_in_both_permit_
 )
 def test_two_keys_for_one_field_are_refused(more: dict[str, object], field: str) -> None:
     assert said(read(**more).problems) == [("FA-SIDECAR-DUPLICATE", field)]
+
+
+@pytest.mark.parametrize("empty", [None, "", " ", "NULL"])
+def test_two_keys_for_one_field_are_one_where_the_other_is_empty(empty: object) -> None:
+    for more in ({"patientId": empty, "PatientID": "P2"}, {"patientId": "P2", "PatientID": empty}):
+        reading = read(**more)
+        assert (reading.get("patientId"), reading.problems) == ("P2", ())
+
+
+def test_where_a_field_comes_from_is_told_of_each_that_is_given() -> None:
+    reading = read(**{" StudyUID ": "1.2.3", "weight": None, "size": "tall", "imageCnt": 2, "patientAge": "45岁"})
+    assert [(source.field, source.key) for source in reading.sources] == [
+        *((name, name) for name in VALID),
+        *(("patientAge", "patientAge"), ("patientAgeUnit", "patientAge"), ("studyUid", " StudyUID ")),
+        ("imageCnt", "imageCnt"),
+    ]
+    assert {source.origin for source in reading.sources} == {Origin.KEY}
 
 
 def test_every_problem_is_told_at_once_in_the_pages_order() -> None:

@@ -1,11 +1,13 @@
 """Bytes of a sidecar → what it says, in the gateway's names and forms, with every problem told at once.
 
 Whatever the bytes are, reading them gives a SidecarReading: nothing is raised, and no limit of the interpreter is met.
-`decoding` (bytes → text) · `parsing` (text → JSON object) · `reading` (object → fields) · `listing` (its `files`).
+`decoding` and `guessing` (bytes → text) · `parsing` (text → JSON object) · `locating` and `gathering` (object → raw
+values, by a site's mapping) · `reading` (raw values → fields) · `listing` (its `files`) · `wording` (what is told).
 """
 
 from __future__ import annotations
 
+from folder_agent.core.mapping import NO_MAPPING, SiteMapping
 from folder_agent.core.records import SidecarReading
 from folder_agent.core.sidecar.decoding import MAX_BYTES, decoded
 from folder_agent.core.sidecar.listing import MAX_LISTED
@@ -16,12 +18,13 @@ from folder_agent.core.sidecar.wording import MAX_TOLD, Unreadable
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_LISTED", "MAX_TOLD", "read_sidecar"]
 
 
-def read_sidecar(content: bytes) -> SidecarReading:
-    """What a sidecar says (fields: the gateway's page, 请求参数); a reading with problems must not be sent."""
+def read_sidecar(content: bytes, mapping: SiteMapping = NO_MAPPING) -> SidecarReading:
+    """What a sidecar says (fields: the gateway's page, 请求参数), in the words of its site if it has a mapping; a
+    reading with problems must not be sent."""
     encoding = "utf-8"
     try:
         encoding, text = decoded(content)
         document = parsed(text)
     except Unreadable as error:
         return SidecarReading(encoding=encoding, problems=(error.problem,))
-    return Reader(document).reading(encoding)
+    return Reader(document, mapping).reading(encoding)

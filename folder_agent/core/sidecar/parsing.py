@@ -1,4 +1,4 @@
-"""Text → one JSON object (RFC 8259), within bounds of depth and number length. Raises Unreadable."""
+"""Text → one JSON object (RFC 8259), also one that stands alone in a list; within bounds of depth and numbers."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def parsed(text: str) -> dict[str, object]:
         raise Unreadable("FA-SIDECAR-JSON", line=error.lineno, column=error.colno) from None
     except _WrongNumber as error:
         raise Unreadable("FA-SIDECAR-JSON", **_place_of(str(error), text)) from None
+    if isinstance(document, list) and len(document) == 1 and isinstance(document[0], dict):
+        [document] = document  # an export of several exams with one in it
     if not isinstance(document, dict):
         raise Unreadable("FA-SIDECAR-SHAPE", found=outline(document))
     return document

@@ -1,123 +1,113 @@
-"""The JSON object → a SidecarReading: each of the gateway's fields in its form, and everything to be said about it."""
+"""The raw values → a SidecarReading: each of the gateway's fields in its form, and everything to be said about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from folder_agent.core import normalising
-from folder_agent.core.errors import Problem, problem
-from folder_agent.core.exam import COUNT_FIELDS, FIELD_CLASSES, PERMIT, PERMIT_MAINLAND, TEXT_FIELDS, FieldClass
+from folder_agent.core.errors import problem
+from folder_agent.core.exam import COUNT_FIELDS, FIELD_CLASSES, TEXT_FIELDS, FieldClass
+from folder_agent.core.forms import AGE, AGE_UNIT, FILES, MOMENTS, text_form
+from folder_agent.core.mapping import SiteMapping
 from folder_agent.core.normalising import Unfit
-from folder_agent.core.records import Counts, ListedFile, SidecarReading
-from folder_agent.core.sidecar.listing import FILES, folded, listed, unknown_facts
-from folder_agent.core.sidecar.wording import MAX_KEY, MAX_TOLD, shown
+from folder_agent.core.records import Counts, ListedFile, SidecarReading, Source
+from folder_agent.core.sidecar.gathering import Gathering
+from folder_agent.core.sidecar.listing import listed, unknown_facts
+from folder_agent.core.sidecar.wording import shown
 
 _T = TypeVar("_T")
-_AGE = ("patientAge", "patientAgeUnit")
-_KEYS = {name.lower(): name for name in (*FIELD_CLASSES, FILES)} | {PERMIT_MAINLAND.lower(): PERMIT}
-_FORMS: dict[str, Callable[[object], str | None]] = {
-    "patientSex": normalising.sex,
-    "patientBirthday": normalising.date,
-    "size": normalising.size,
-    "weight": normalising.weight,
-    "studyDate": normalising.date_time,
-    "studyCategory": normalising.study_category,
-    "status": normalising.status,
-    "studyUid": normalising.uid,
-}
 
 
 class Reader:
-    """Collects the fields of one sidecar and everything that is to be said about them."""
+    """Reads the fields of one sidecar, and collects everything that is to be said about them."""
 
-    def __init__(self, document: Mapping[str, object]) -> None:
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
-        self.unknown: list[str] = []
-        self.told: set[str] = set()  # fields about which something has been said
-        self.given: dict[str, object] = {}
-        for key, value in document.items():
-            self._take(key, value)
+    def __init__(self, document: Mapping[str, object], mapping: SiteMapping) -> None:
+        self._mapping = mapping
+        self._gathered = Gathering(document, mapping)
+        self._raw = self._gathered.raw
+        self._problems = self._gathered.problems
+        self._warnings = self._gathered.warnings
+        self._told: set[str] = set()  # fields about which something has been said
 
     def reading(self, encoding: str) -> SidecarReading:
         """All of it, as it is told on."""
         values = self._ages()
         for name in TEXT_FIELDS:
-            if name not in _AGE:
-                values[name] = self._read(name, _FORMS.get(name, normalising.text))
+            if name not in (AGE, AGE_UNIT):
+                values[name] = self._read(name, self._form(name))
             self._miss(name, values[name])
-        declared = Counts(**{count: self._read(name, normalising.count) for name, count in COUNT_FIELDS.items()})
+        counts = {name: self._read(name, normalising.count) for name in COUNT_FIELDS}
         files = self._listed()
         return SidecarReading(
             fields=tuple((name, value) for name in TEXT_FIELDS if (value := values[name]) is not None),
-            declared=declared,
+            declared=Counts(**{COUNT_FIELDS[name]: count for name, count in counts.items()}),
             listed=files,
             encoding=encoding,
-            unknown_keys=tuple(self.unknown),
-            problems=tuple(self.problems),
-            warnings=tuple(self.warnings),
+            unknown_keys=tuple(self._gathered.unknown),
+            sources=self._sources({**values, **counts}),
+            problems=tuple(self._problems),
+            warnings=tuple(self._warnings),
         )
 
-    def _take(self, key: str, value: object) -> None:
-        """Sort a key in by its gateway name; of unknown ones only the name is kept."""
-        name = _KEYS.get(folded(key))
-        if name is None:
-            self._unknown(key)
-        elif name in self.given:
-            self.problems.append(problem("FA-SIDECAR-DUPLICATE", field=name))
-        else:
-            self.given[name] = value
-
-    def _unknown(self, key: str) -> None:
-        name = shown(key, MAX_KEY)
-        if len(self.unknown) < MAX_TOLD and name not in self.unknown:
-            self.unknown.append(name)
-            self.warnings.append(problem("FA-FIELD-UNKNOWN", field=name))
+    def _form(self, name: str) -> Callable[[object], str | None]:
+        """How the field is read: as the site writes its dates, where the value comes from the site as it is."""
+        pattern, source = self._mapping.dates.get(name), self._gathered.sources.get(name)
+        if pattern is None or source is None or source.key is None or source.written is not None:
+            return text_form(name)
+        return lambda raw: pattern.read(raw, with_time=name in MOMENTS)
 
     def _read(self, name: str, form: Callable[[object], _T | None]) -> _T | None:
         try:
-            return form(self.given.get(name))
+            return form(self._raw.get(name))
         except Unfit as error:
             self._unfit(name, error.expected)
             return None
 
     def _unfit(self, name: str, expected: str) -> None:
         """A count decides whether the bundle is complete, so that a wrong one refuses like a wrong class A field."""
-        self.told.add(name)
-        value = {"value": shown(self.given.get(name))}
+        self._told.add(name)
+        value, called = {"value": shown(self._raw.get(name))}, self._gathered.name(name)
         if FIELD_CLASSES.get(name) is FieldClass.A or name in COUNT_FIELDS or name == FILES:
-            self.problems.append(problem("FA-FIELD-INVALID", private=value, field=name, expected=expected))
+            self._problems.append(problem("FA-FIELD-INVALID", private=value, field=called, expected=expected))
         else:
-            self.warnings.append(problem("FA-FIELD-DROPPED", private=value, field=name, expected=expected))
+            self._warnings.append(problem("FA-FIELD-DROPPED", private=value, field=called, expected=expected))
 
     def _miss(self, name: str, value: str | None) -> None:
-        if value is None and name not in self.told:
+        if value is None and name not in self._told:
             if FIELD_CLASSES[name] is FieldClass.A:
-                self.problems.append(problem("FA-FIELD-MISSING", field=name))
+                self._problems.append(problem("FA-FIELD-MISSING", field=self._gathered.name(name)))
             elif FIELD_CLASSES[name] is FieldClass.B:
-                self.warnings.append(problem("FA-FIELD-ABSENT", field=name))
+                self._warnings.append(problem("FA-FIELD-ABSENT", field=self._gathered.name(name)))
 
     def _ages(self) -> dict[str, str | None]:
         """Age and unit explain each other; where they do not fit, the age goes and a readable unit may stay."""
-        age, unit = (self.given.get(name) for name in _AGE)
+        age, unit = self._raw.get(AGE), self._raw.get(AGE_UNIT)
         try:
-            return dict(zip(_AGE, normalising.age_with_unit(age, unit), strict=True))
+            return dict(zip((AGE, AGE_UNIT), normalising.age_with_unit(age, unit), strict=True))
         except Unfit as error:
             if not normalising.is_absent(age):
-                self._unfit(_AGE[0], error.expected)
-            return {_AGE[0]: None, _AGE[1]: self._read(_AGE[1], normalising.age_unit)}
+                self._unfit(AGE, error.expected)
+            return {AGE: None, AGE_UNIT: self._read(AGE_UNIT, normalising.age_unit)}
 
     def _listed(self) -> tuple[ListedFile, ...] | None:
         """The `files` list. An empty one lists nothing, as many exporters write it: counts or quiet decide then."""
-        entries = self.given.get(FILES)
+        entries = self._raw.get(FILES)
         if entries == [] or normalising.is_absent(entries):
             return None
         if not isinstance(entries, list):
             self._unfit(FILES, "[…]")
             return None
         files, wrong = listed(entries)
-        self.problems.extend(wrong)
+        self._problems.extend(wrong)
         for key in unknown_facts(entries):
-            self._unknown(f"{FILES}[].{key}")
+            self._gathered.tell_unknown(f"{FILES}[].{key}")
         return files
+
+    def _sources(self, values: Mapping[str, str | int | None]) -> tuple[Source, ...]:
+        """Of what is given; a unit that is written behind the age comes from there."""
+        sources = dict(self._gathered.sources)
+        if AGE in sources and normalising.is_absent(self._raw.get(AGE_UNIT)):
+            sources[AGE_UNIT] = replace(sources[AGE], field=AGE_UNIT)
+        return tuple(sources[name] for name in FIELD_CLASSES if values[name] is not None)
