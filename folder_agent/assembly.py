@@ -17,6 +17,7 @@ from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from
 from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.notes import receipt, why_note
 from folder_agent.core.ports import DropFolder, Ledger, Publisher
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord
@@ -92,7 +93,8 @@ class Assembly(AbstractContextManager["Assembly"]):
     def _setup(self, settings: DropSettings, anchor: Anchor) -> DropSetup:
         shelves = (settings.done_dir, settings.failed_dir)
         admit = partial(self._tenancy.admit, settings.name)
-        drop = RealDropFolder(settings.name, settings.path, shelves, settings.marker, anchor, admit)
+        mapping = settings.mapping or NO_MAPPING
+        drop = RealDropFolder(settings.name, settings.path, shelves, settings.marker, anchor, admit, mapping)
         watcher = Watcher(
             settings.path,
             shelves,
@@ -116,6 +118,8 @@ class Assembly(AbstractContextManager["Assembly"]):
         return watcher.check()
 
     def _notes(self, drop: RealDropFolder) -> Callable[[Dossier | None, Sequence[Problem] | None], Note]:
+        permit = self.settings.gateway.permit_field
+
         def make(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
             def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> tuple[str, bytes]:
                 now = datetime.now().astimezone()
@@ -123,12 +127,15 @@ class Assembly(AbstractContextManager["Assembly"]):
                     why = problems if problems is not None else bundle.reasons
                     text = now.strftime("%Y-%m-%d %H:%M:%S %z")
                     return WHY, why_note(bundle.name, why, text, str(drop.root))
-                exam = dossier.exam if dossier else exam_again(drop, bundle, files)
+                exam, encoding = (
+                    (dossier.exam, dossier.encoding) if dossier else exam_again(drop, bundle, files, permit)
+                )
                 warnings = dossier.warnings if dossier else ()
                 content = receipt(
                     bundle,
                     files,
                     exam,
+                    encoding=encoding,
                     url=self.gateway.address,
                     agent=__version__,
                     delivered_at=now,
@@ -141,15 +148,17 @@ class Assembly(AbstractContextManager["Assembly"]):
         return make
 
 
-def exam_again(drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecord]) -> Mapping[str, str | int]:
-    """The exam as it was posted, for a receipt that a crash kept from being written: from the sidecar, which has not
-    been moved before the receipt is there. Empty if somebody has changed it in between."""
+def exam_again(
+    drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecord], permit_field: str
+) -> tuple[Mapping[str, str | int], str | None]:
+    """The exam as it was posted, and the sidecar's encoding, for a receipt that a crash kept from being written: from
+    the sidecar, which has not been moved before the receipt is there. Empty if somebody has changed it in between."""
     for record in files:
         if record.kind is FileKind.SIDECAR:
             finding = drop.inspect(record.path, record.stamp)
             if finding is not None and finding.sidecar is not None and not finding.sidecar.problems:
-                return exam_from(finding.sidecar, bundle.counts).body()
-    return {}
+                return exam_from(finding.sidecar, bundle.counts).body(permit_field), finding.sidecar.encoding
+    return {}, None
 
 
 def anchor_of(drop: DropSettings, ledger: Ledger) -> Anchor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -14,12 +16,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from folder_agent.core.mapping import SiteMapping, WrongMapping, site_mapping
 
 PREFIX = "FOLDER_AGENT__"
 MatchField = Literal["studyUid", "accessNumber", "patientId"]
@@ -54,6 +60,22 @@ def checked_path(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError("must begin with /")
     return path
+
+
+def checked_mapping(table: object) -> SiteMapping:
+    """A site's own names and values; every fault is told under its own key."""
+    try:
+        return site_mapping(table)
+    except WrongMapping as error:
+        faults: list[InitErrorDetails] = [
+            {
+                "type": PydanticCustomError("mapping", "{why}", {"why": fault.message}),
+                "loc": fault.location,
+                "input": None,
+            }
+            for fault in error.faults
+        ]
+        raise ValidationError.from_exception_data("mapping", faults, hide_input=True) from None
 
 
 class GatewaySettings(Section):
@@ -135,6 +157,7 @@ class DropSettings(Section):
     on_deadline: Literal["wait", "fail"] = "wait"
     scan_s: float = Field(30, ge=0.1, le=3600)
     observer: Literal["auto", "native", "scan"] = "auto"
+    mapping: Annotated[SiteMapping | None, PlainValidator(checked_mapping)] = None
 
     @property
     def done_dir(self) -> Path:
@@ -284,8 +307,13 @@ def _lines(file: Path, error: ValidationError) -> list[str]:
 
 
 def _line(file: Path, location: tuple[int | str, ...], message: str) -> str:
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{_as_key(part)}" for part in location).lstrip(".")
     return f"{file}: {key or 'settings'}: {message.removeprefix('Value error, ')}"
+
+
+def _as_key(part: str) -> str:
+    """A key as TOML writes it: one with dots or hanzi stands in quotes."""
+    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False)
 
 
 def _made_absolute(settings: Settings, base: Path) -> Settings:

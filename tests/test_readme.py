@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import typer.main
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from folder_agent.agent.concerns import written
 from folder_agent.cli.app import app
@@ -24,6 +26,7 @@ from folder_agent.core.catalogue import CATALOGUE
 from folder_agent.core.errors import problem
 from folder_agent.core.gate import Gate
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileState, bundle_step
+from folder_agent.core.mapping import SiteMapping
 from folder_agent.core.ports import Ledger
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.settings import DropSettings, Settings
@@ -157,7 +160,20 @@ def test_no_section_is_told_that_is_not_there() -> None:
 @pytest.mark.parametrize(("section", "key"), [(section, key) for section, key, _ in settings()])
 def test_the_template_has_every_setting(section: str, key: str) -> None:
     inside = template().split(f"\n{table_of(section)}\n", 1)[1].split("\n[", 1)[0]
-    assert re.search(rf"^(# )?{key} = ", inside, re.MULTILINE)
+    assert re.search(rf"^(# )?({key} = |\[{section}\.{key}\]$)", inside, re.MULTILINE)
+
+
+def test_every_part_of_a_mapping_is_told_and_the_example_gives_what_is_shown(tmp_path: Path) -> None:
+    text = part("## A site's own names")
+    parts = {field.name for field in dataclasses.fields(SiteMapping)} - {"paths"}
+    assert names(text) == {'"PATH" = "FIELD"'} | {f"{name}.FIELD" for name in parts}
+    toml, sidecar, shown = re.findall(r"```\w*\n(.+?)```", text, re.DOTALL)
+    settings_file = tmp_path / "folder-agent.toml"
+    settings_file.write_text(f'[gateway]\nurl = "https://10.0.0.5"\napp_id = "1"\n{toml}', encoding="utf-8")
+    (tmp_path / "exam.json").write_bytes(sidecar.encode("gbk"))
+    arguments = ["try-sidecar", str(tmp_path / "exam.json"), "--lang", "en", "--config", str(settings_file)]
+    told = CliRunner().invoke(app, arguments).stdout.replace(str(tmp_path / "exam.json"), "exam.json")
+    assert told.startswith(shown)
 
 
 def test_every_environment_variable_is_told() -> None:

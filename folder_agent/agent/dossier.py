@@ -28,6 +28,7 @@ class Dossier:
     files: tuple[FileRecord, ...]
     findings: Mapping[str, Finding] = field(repr=False)
     digests: Mapping[str, str]  # SHA-256 that the sidecar lists, by path
+    encoding: str = "utf-8"  # of the sidecar
 
     def with_records(self, records: Iterable[FileRecord]) -> Dossier:
         """The same, with the files as the ledger has them now: an earlier attempt may have sent some."""
@@ -66,4 +67,5 @@ def dossier_of(group: Group, verdict: Complete, files: tuple[FileRecord, ...], p
         files=files,
         findings={member.path: member.finding for member in group.members if member.finding is not None},
         digests=checking.digests(group, verdict.reading),
+        encoding=verdict.reading.encoding,
     )

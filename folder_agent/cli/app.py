@@ -161,6 +161,24 @@ def show(
     raise typer.Exit(tell(config or default_file(), bundle, as_json=as_json, language=language_of(lang)))
 
 
+@app.command("try-sidecar", epilog=f"Exit codes: 0 it would be sent, 4 it would be refused, {_ENDS}")
+def try_sidecar(
+    file: Annotated[Path, typer.Argument(help="The JSON file, wherever it is.", exists=True, dir_okay=False)],
+    drop: Annotated[
+        str | None, typer.Option("--drop", help="The drop folder whose mapping applies.", show_default="the only one")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Show what would be sent of a sidecar. Every field with where it comes from, and what is wrong. The patient's
+    values appear on your screen; nothing is sent, moved or logged."""
+    from folder_agent.cli.try_sidecar import try_sidecar as show_it
+
+    found = show_it(config or default_file(), file, drop, as_json=as_json, language=language_of(lang))
+    raise typer.Exit(found)
+
+
 @app.command(epilog="Exit codes: 0 something is tried again, 1 nothing is to be tried again, 2 settings or usage.")
 def retry(
     bundle: Annotated[str | None, typer.Argument(help="Its number, name, accession number or study id.")] = None,

@@ -1,4 +1,5 @@
-"""`folder-agent status` and `show`: what the ledger knows, for people or as JSON. Reads the ledger and nothing else."""
+"""`folder-agent status` and `show`: what the ledger knows, for people or as JSON. Reads the ledger; `show` looks into
+the bundle's sidecar, too, for its encoding."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from folder_agent import settings
 from folder_agent.cli.printing import columns, say, say_json
 from folder_agent.cli.reports import MOST_DONE, Report, show_report, status_report
+from folder_agent.cli.sidecars import encoding_in
 from folder_agent.core.catalogue import Language
 from folder_agent.core.errors import AgentError
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger
@@ -40,6 +42,9 @@ def show(config: Path, name: str, *, as_json: bool, language: Language) -> int:
             say(no_such(name, language), to_stderr=True)
             return 1
         report = show_report(ledger, found[0], found[1:])
+        files = ledger.files_of(found[0].id)
+    folder = next((drop.path for drop in loaded.drops if drop.name == found[0].drop), None)
+    report["bundle"]["encoding"] = encoding_in(folder, found[0], files)
     if as_json:
         say_json(report)
     else:
@@ -133,6 +138,7 @@ def _say_bundle(report: Report, language: Language) -> None:
         ("检查号" if zh else "accession number", bundle["access_number"]),
         ("studyId" if zh else "study id", bundle["study_id"]),
         ("StudyInstanceUID", bundle["study_uid"]),
+        ("JSON 编码" if zh else "sidecar's encoding", bundle["encoding"]),
         ("首次见到" if zh else "first seen", bundle["since"]),
         ("失败次数" if zh else "failed tries", str(bundle["attempts"]) if bundle["attempts"] else None),
         ("下次重试" if zh else "next try", bundle["due"]),

@@ -80,6 +80,7 @@ def receipt(
     files: Sequence[FileRecord],
     exam: Mapping[str, str | int],
     *,
+    encoding: str | None,
     url: str,
     agent: str,
     delivered_at: datetime,
@@ -87,9 +88,9 @@ def receipt(
     warnings: Sequence[Problem] = (),
 ) -> bytes:
     """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle as the
-    ledger has them; they are shown by the paths that they have beside the receipt. `agent` is our version;
-    `delivered_at` is aware, and its zone is used throughout. Without `answer` (a run before this one committed) the
-    ledger's text of it is used."""
+    ledger has them; they are shown by the paths that they have beside the receipt. `encoding` is the sidecar's (None:
+    it could not be read again); `agent` is our version; `delivered_at` is aware, and its zone is used throughout.
+    Without `answer` (a run before this one committed) the ledger's text of it is used."""
     zone = delivered_at.tzinfo
     inside = places([file.path for file in files])
     sent = [file for file in files if file.state is FileState.SENT]
@@ -105,6 +106,7 @@ def receipt(
             "answer": _answer(answer, bundle.answer),
             "committed_at": _moment(bundle.committed_at, zone),
         },
+        "encoding": encoding,
         "exam": dict(exam),
         "files": [_sent(file, inside[file.path], zone) for file in sent],
         "notSent": [{"path": inside[file.path], "why": _why_not_sent(file)} for file in unsent],

@@ -166,6 +166,7 @@ def read_receipt(bundle: BundleRecord = BUNDLE, answer: Answer | None = None) ->
         bundle,
         FILES,
         EXAM,
+        encoding="gb18030",
         url="https://10.0.0.5",
         agent="0.1.0",
         delivered_at=DELIVERED,
@@ -191,6 +192,7 @@ def test_a_receipt_says_what_was_sent_where_and_when() -> None:
             "answer": {"code": 0, "message": "ok"},
             "committed_at": "2026-01-31T10:00:00+08:00",
         },
+        "encoding": "gb18030",
         "exam": EXAM,
         "files": [
             {
@@ -234,7 +236,9 @@ def test_the_answer_is_shown_however_it_was_kept(
 
 def test_every_kind_of_file_that_was_not_sent_has_words_for_why() -> None:
     files = [file_of(n, f"{n}.x", kind, FileState.SETTLED) for n, kind in enumerate(FileKind)]
-    note = json.loads(receipt(BUNDLE, files, {}, url="", agent="", delivered_at=datetime(2026, 1, 31, tzinfo=UTC)))
+    note = json.loads(
+        receipt(BUNDLE, files, {}, encoding=None, url="", agent="", delivered_at=datetime(2026, 1, 31, tzinfo=UTC))
+    )
     assert all(entry["why"] for entry in note["notSent"])
     assert len(note["notSent"]) == len(FileKind)
 

@@ -111,7 +111,7 @@ def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 # --- the whole ------------------------------------------------------------------------------------------------------
 
-COMMANDS = ("demo", "init", "doctor", "run", "status", "show", "retry", "simulate-gateway")
+COMMANDS = ("demo", "init", "doctor", "run", "status", "show", "try-sidecar", "retry", "simulate-gateway")
 
 
 def test_version_and_help() -> None:
@@ -220,7 +220,7 @@ def test_template_mentions_every_setting() -> None:
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
         for key in model.model_fields:
-            assert re.search(rf"^(# )?{key} = ", part, re.MULTILINE), f"{section}.{key}"
+            assert re.search(rf"^(# )?({key} = |\[drops\.{key}\]$)", part, re.MULTILINE), f"{section}.{key}"
 
 
 def test_template_shows_the_real_defaults() -> None:
@@ -234,6 +234,17 @@ def test_template_shows_the_real_defaults() -> None:
             if not inner.is_required() and inner.default is not None:
                 assert getattr(value, key) == inner.default, f"{section}.{key}"
         assert field is not None
+
+
+def test_the_templates_mapping_loads_when_its_lines_are_uncommented() -> None:
+    text = template().replace("# path = ", "path = ").replace("# url = ", "url = ", 1).replace("# app_id", "app_id")
+    head, mapping = text.split("# [drops.mapping]\n", 1)
+    lines, rest = mapping.split("\n\n", 1)
+    whole = f"{head}[drops.mapping]\n{re.sub('^# ', '', lines, flags=re.MULTILINE)}\n\n{rest}"
+    found = settings.Settings.model_validate(tomllib.loads(whole)).drops[0].mapping
+    assert found is not None
+    assert found.paths_of("accessNumber") == found.paths_of("studyId") == ["检查号"]
+    assert all((found.values, found.dates, found.defaults, found.constants))
 
 
 def test_init_writes_what_loads(tmp_path: Path) -> None:

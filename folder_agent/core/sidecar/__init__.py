@@ -15,7 +15,15 @@ from folder_agent.core.sidecar.parsing import MAX_DEPTH, parsed
 from folder_agent.core.sidecar.reading import Reader
 from folder_agent.core.sidecar.wording import MAX_TOLD, Unreadable
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_LISTED", "MAX_TOLD", "read_sidecar"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_LISTED", "MAX_TOLD", "encoding_of", "read_sidecar"]
+
+
+def encoding_of(content: bytes) -> str | None:
+    """The encoding by which the bytes are read; None if they are no text."""
+    try:
+        return decoded(content)[0]
+    except Unreadable:
+        return None
 
 
 def read_sidecar(content: bytes, mapping: SiteMapping = NO_MAPPING) -> SidecarReading:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
+from folder_agent.core.mapping import NO_MAPPING, SiteMapping
 from folder_agent.core.records import FileKind, Finding, Sighting, Stamp
 from folder_agent.edges.drop_folder import inspecting
 from folder_agent.edges.drop_folder.mounts import Anchor
@@ -29,7 +30,8 @@ _BLOCK = 1024 * 1024  # bytes read at once for a digest
 class RealDropFolder:
     """The DropFolder of a real directory. `excluded` are done/ and failed/, wherever they lie; `marker` is the
     pattern that names this drop's marker files; `anchor` tells an unmounted share from an emptied folder; `admit`
-    raises AgentError (RETRY) while nobody may look. Everything but `look` may be called from any thread."""
+    raises AgentError (RETRY) while nobody may look; `mapping` is how its sidecars say what the gateway asks for.
+    Everything but `look` may be called from any thread."""
 
     def __init__(
         self,
@@ -39,11 +41,12 @@ class RealDropFolder:
         marker: str | None = None,
         anchor: Anchor | None = None,
         admit: Callable[[], None] = lambda: None,
+        mapping: SiteMapping = NO_MAPPING,
     ) -> None:
         self.name = name
         self.root = root.absolute()
         self.is_remote = is_remote(self.root)
-        self._marker, self._anchor, self._admit = marker, anchor, admit
+        self._marker, self._anchor, self._admit, self._mapping = marker, anchor, admit, mapping
         self._excluded = frozenset(normal(folder) for folder in excluded)
         self._unlisted: frozenset[str] = frozenset()
 
@@ -87,7 +90,7 @@ class RealDropFolder:
         location = self.locate(path)
         if self._is_behind_link(path):
             return None
-        return inspecting.inspect(location, path, stamp, self._marker)
+        return inspecting.inspect(location, path, stamp, self._marker, self._mapping)
 
     def stamp(self, path: str) -> Stamp | None:
         """The stamp of one file now; None when it is not there (or is no regular file). AgentError on an outage."""

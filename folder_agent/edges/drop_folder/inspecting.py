@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from folder_agent.core.errors import Problem, problem
+from folder_agent.core.mapping import NO_MAPPING, SiteMapping
 from folder_agent.core.records import FileKind, Finding, Stamp
 from folder_agent.core.sidecar import MAX_BYTES, read_sidecar
 from folder_agent.edges.drop_folder import pdf
@@ -31,7 +32,9 @@ _BROKEN = frozenset({"FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON", "FA-SIDECAR-ENCODING
 _BY_NAME_ALONE = frozenset({FileKind.TEMPORARY, FileKind.JUNK, FileKind.MARKER})
 
 
-def inspect(location: Path, path: str, stamp: Stamp, marker: str | None) -> Finding | None:
+def inspect(
+    location: Path, path: str, stamp: Stamp, marker: str | None, mapping: SiteMapping = NO_MAPPING
+) -> Finding | None:
     """What the file at `location` is; `path` is its name in messages. None: it is not the file of the stamp."""
     try:
         seen = location.lstat()
@@ -42,24 +45,25 @@ def inspect(location: Path, path: str, stamp: Stamp, marker: str | None) -> Find
         kind = kind_by_name(location.name, marker)
         if kind in _BY_NAME_ALONE:
             return Finding(kind)
-        return _inspect_content(location, path, stamp, kind is FileKind.SIDECAR)
+        return _inspect_content(location, path, stamp, mapping if kind is FileKind.SIDECAR else None)
     except NotAFile:
         return None
     except OSError as error:
         return None if is_gone(error) else Finding(FileKind.UNKNOWN, problem=why_not(error, path))
 
 
-def _inspect_content(location: Path, path: str, stamp: Stamp, is_sidecar: bool) -> Finding | None:
+def _inspect_content(location: Path, path: str, stamp: Stamp, mapping: SiteMapping | None) -> Finding | None:
+    """`mapping` is given for a sidecar, and for nothing else."""
     with open_for_reading(location) as file:
         if not matches(stamp, os.fstat(file.fileno())):
             return None
-        finding = _sidecar(file) if is_sidecar else _exam_file(file, location.name, path, stamp.size)
+        finding = _exam_file(file, location.name, path, stamp.size) if mapping is None else _sidecar(file, mapping)
         # Only if it is the same afterwards, what was read is one content and not the halves of two.
         return finding if matches(stamp, os.fstat(file.fileno())) else None
 
 
-def _sidecar(file: BinaryIO) -> Finding:
-    reading = read_sidecar(file.read(MAX_BYTES + 1))
+def _sidecar(file: BinaryIO, mapping: SiteMapping) -> Finding:
+    reading = read_sidecar(file.read(MAX_BYTES + 1), mapping)
     broken = next((wrong for wrong in reading.problems if wrong.code in _BROKEN), None)
     return Finding(FileKind.SIDECAR, sidecar=reading, problem=broken)
 

@@ -1,0 +1,51 @@
+"""Reading the sidecar of a bundle, or any other, for somebody who asks at the command line. Changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from folder_agent.core.records import BundleRecord, FileKind, FileRecord
+from folder_agent.core.shelving import places
+from folder_agent.core.sidecar import MAX_BYTES, encoding_of
+from folder_agent.edges.drop_folder.opening import open_for_reading
+from folder_agent.edges.paths import from_text, openable
+
+_WITHIN_S = 5.0
+
+
+def content_of(file: Path) -> bytes:
+    """As much of the file as a sidecar may have, and a byte more. Raises OSError."""
+    with open_for_reading(file) as opened:
+        return opened.read(MAX_BYTES + 1)
+
+
+def encoding_in(drop: Path | None, bundle: BundleRecord, files: Sequence[FileRecord]) -> str | None:
+    """The encoding of the bundle's sidecar, wherever it lies now; None where it cannot be read.
+
+    The thread of a read that hangs is left behind: nothing can end a call that waits for a dead share.
+    """
+    found: list[str | None] = []
+
+    def read() -> None:
+        for place in _places(drop, bundle, files):
+            with suppress(OSError, ValueError):
+                found.append(encoding_of(content_of(place)))
+                return
+
+    thread = threading.Thread(target=read, name="sidecar's encoding", daemon=True)
+    thread.start()
+    thread.join(_WITHIN_S)
+    return found[0] if found else None
+
+
+def _places(drop: Path | None, bundle: BundleRecord, files: Sequence[FileRecord]) -> Iterator[Path]:
+    inside = places([file.path for file in files])
+    for file in files:
+        if file.kind is FileKind.SIDECAR:
+            if bundle.target is not None:
+                yield openable(Path(bundle.target)).joinpath(*from_text(inside[file.path]).split("/"))
+            if drop is not None:
+                yield openable(drop).joinpath(*from_text(file.path).split("/"))
