@@ -327,7 +327,7 @@ TABLES = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(TABLES | VALUES)
 def test_any_table_is_a_mapping_or_told_to_be_none(table: object) -> None:
     try:
@@ -384,7 +384,7 @@ NESTED_KEYS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_siz
 PLAIN = [name for name in TEXT_FIELDS if name in ("patientId", "patientName", "diagnosis", "studyDesc", "bedNum")]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(PLAIN), NESTED_KEYS, min_size=1), st.data())
 def test_whatever_is_written_under_a_path_is_what_the_field_gets(ways: dict[str, list[str]], data: Any) -> None:
     """Each field in an object of its own, so that no two paths meet."""

@@ -206,7 +206,7 @@ def test_bad_json_is_told_with_its_line_and_column(text: str, line: int, column:
     assert (problem.code, dict(problem.values)) == ("FA-SIDECAR-JSON", {"line": line, "column": column})
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.deferred(lambda: st.dictionaries(KEYS, VALUES, max_size=12)), st.booleans())
 def test_an_object_that_stands_alone_in_a_list_is_that_object(document: dict[str, object], is_based: bool) -> None:
     whole = json.dumps({**(VALID if is_based else {}), **document})
