@@ -90,7 +90,7 @@ class Desk:
         if self.intake.outage is not None:
             return False
         patience = max(self.setup.rules.settle_s, self.setup.rules.quiet_s) + 1.0
-        return self.intake.is_settling() or self.bundles.next_due() <= now + patience
+        return self.intake.is_settling(self.bundles.pinned()) or self.bundles.next_due() <= now + patience
 
     def in_hand(self) -> list[BundleRecord]:
         """The bundles that a worker has."""

@@ -78,10 +78,18 @@ class Intake:
         count = len(self.drop.unlisted())
         return problem("FA-FOLDER-UNLISTED", count=count) if count and self.outage is None else None
 
-    def settle(self) -> bool:
-        """Look into files that have been still for long enough, a slice at a time. True: there is more to do now."""
+    def settle(self, pinned: frozenset[int]) -> bool:
+        """Look into files that have been still for long enough, a slice at a time. True: there is more to do now.
+
+        Those of `pinned` bundles are put off: what a worker closes in the ledger must not be written open again.
+        """
         now = self._clock.monotonic()
-        due = [tracked for tracked in self._pending.values() if tracked.try_at <= now]
+        due: list[Tracked] = []
+        for tracked in self._pending.values():
+            if tracked.try_at <= now and tracked.record.bundle_id in pinned:
+                tracked.try_at = now + AGAIN_S
+            elif tracked.try_at <= now:
+                due.append(tracked)
         transitions: list[Transition[FileRecord]] = []
         wants_look = False
         for tracked in due[:SLICE]:
@@ -110,9 +118,10 @@ class Intake:
         """The monotonic time at which the next file may be looked into."""
         return min((tracked.try_at for tracked in self._pending.values()), default=_NEVER)
 
-    def is_settling(self) -> bool:
-        """Whether some file may still settle by time alone (one that cannot be opened does not count)."""
-        return any(tracked.member.finding is None for tracked in self._pending.values())
+    def is_settling(self, pinned: frozenset[int]) -> bool:
+        """Whether some file may still settle by time alone (one that cannot be opened, or is in other hands, does not
+        count)."""
+        return any(t.member.finding is None and t.record.bundle_id not in pinned for t in self._pending.values())
 
     def members(self, pinned: frozenset[int]) -> list[Member]:
         """What grouping sorts: every file that is not in other hands."""

@@ -161,7 +161,7 @@ class Agent:
             if desk.look():
                 self._concerns.settle("outage", desk.name, desk.intake.outage)
                 self._concerns.settle("unlisted", desk.name, desk.intake.unlisted())
-            more = desk.intake.settle() or more
+            more = desk.intake.settle(desk.bundles.pinned()) or more
             if desk.intake.wants_look:
                 desk.look_at = desk.not_before
             desk.bundles.judge()

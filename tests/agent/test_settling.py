@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from folder_agent.agent.intake import AGAIN_S, Intake
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
+from folder_agent.core.lifecycle import FileState
 from tests.agent.conftest import NewWorld
-from tests.fakes import DAY_S, PDF, RETRIES, World, an_image, sidecar
+from tests.fakes import DAY_S, PDF, RETRIES, FakeClock, FakeDropFolder, FakeLedger, World, an_image, sidecar
 
 
 def test_a_file_settles_after_settle_s_on_our_own_clock(new_world: NewWorld) -> None:
@@ -129,3 +133,21 @@ def test_a_sidecar_that_is_rewritten_while_it_settles_is_read_once(new_world: Ne
     world.run(12.0)
     assert [exam["patientName"] for exam in world.gateway.exams] == ["新名"]
     assert world.drop.inspected.count("CT1/exam.json") == 1
+
+
+def test_files_in_a_workers_hands_are_not_settled_meanwhile() -> None:
+    """An overdue bundle may go to failed/ with files that never settled: what its worker closes must stay closed."""
+    drop, ledger, clock = FakeDropFolder("ct", Path("/drops/ct")), FakeLedger(), FakeClock()
+    intake = Intake(drop, ledger, clock, settle_s=2.0)
+    drop.put("CT1/1.dcm", an_image(1, 1))
+    intake.look(frozenset())
+    bundle = ledger.open_bundle("ct", "CT1/", "CT1", clock.now())
+    intake.assign(["CT1/1.dcm"], bundle.id)
+    in_hand = frozenset({bundle.id})
+    clock.advance(3.0)
+    assert intake.settle(in_hand) is False
+    assert ([file.state for file in ledger.open_files("ct")], intake.is_settling(in_hand)) == ([FileState.SEEN], False)
+    assert intake.next_due() > clock.monotonic(), "the loop would run hot"
+    clock.advance(AGAIN_S)
+    intake.settle(frozenset())
+    assert [file.state for file in ledger.open_files("ct")] == [FileState.SETTLED]
