@@ -25,11 +25,14 @@ pytestmark = [
 Record = Callable[[str, object], None]
 
 
-def test_every_step_that_changes_something_is_reached_or_declared_with_a_reason(matrix: Matrix) -> None:
+def test_every_step_that_changes_something_is_reached_or_declared_with_a_reason(
+    matrix: Matrix, record_property: Record
+) -> None:
     reached = {subject_of(step) for lives in matrix.recordings.values() for steps in lives for step in steps}
     missed = set(enumeration.steps()) - reached - UNREACHED.keys()
     assert not missed, "write a scenario that comes to them, or say in declared.py why none does"
     assert not UNREACHED.keys() & reached, "declared as unreached, and reached"
+    tally.note(record_property, calls_and_transitions=len(enumeration.steps()), unreached=len(UNREACHED))
 
 
 def test_what_is_declared_is_there() -> None:
@@ -54,7 +57,7 @@ def kill_at_all_points(scenario: Scenario, matrix: Matrix, record_property: Reco
     killed = sum(one.died for one in outcomes)
     tally.note(
         record_property,
-        steps_enumerated=sum(map(len, matrix.recordings[scenario.name])),
+        steps_of_their_lives=sum(map(len, matrix.recordings[scenario.name])),
         killed=killed,
         second_kills=0,
         survived=sum(one.died and not one.wrong for one in outcomes),
