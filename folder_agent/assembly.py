@@ -30,7 +30,7 @@ from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.drop_folder.mounts import Anchor
 from folder_agent.edges.drop_folder.watching import Watcher
 from folder_agent.edges.gateway import open_gateway
-from folder_agent.edges.ledger import open_ledger
+from folder_agent.edges.ledger import open_ledger, require_sound
 from folder_agent.edges.shelves import RealShelves
 from folder_agent.edges.tenancy import Tenancy, claimant
 from folder_agent.settings import DropSettings, Settings
@@ -47,6 +47,7 @@ class Assembly(AbstractContextManager["Assembly"]):
         self._watchers: list[Watcher] = []
         self._tenancy = Tenancy(settings, publisher)  # before anything is touched
         try:
+            require_sound(settings.ledger.url or "", lambda: any(has_delivered(drop) for drop in settings.drops))
             self.ledger = open_ledger(settings.ledger.url or "")
         except BaseException:
             self._tenancy.release()
@@ -183,6 +184,11 @@ def make_shelves(drop: DropSettings, anchor: Anchor) -> None:
     if drop.path.is_dir() and anchor.is_home():
         for folder in (drop.done_dir, drop.failed_dir):
             durable.make_folder(folder)
+
+
+def has_delivered(drop: DropSettings) -> bool:
+    """Whether bundles lie in done/: there has been a ledger that knew them."""
+    return next(drop.done_dir.glob("*/*/*"), None) is not None
 
 
 def bundle_rules(drop: DropSettings, *, remote: bool) -> BundleRules:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from folder_agent.checkup.findings import Check, fault, guarded, ok, warning
 from folder_agent.core.errors import AgentError
-from folder_agent.edges.ledger import open_ledger
+from folder_agent.edges.ledger import open_ledger, require_sound
 from folder_agent.edges.ledger.sqlite import path_of
 from folder_agent.edges.volumes import free_bytes
 from folder_agent.settings import Settings
@@ -43,6 +43,7 @@ def space(name: str, place: Path) -> Check:
 def _ledger(url: str) -> Iterator[Check]:
     file = path_of(url) if url.startswith("sqlite:") else None
     shown = file if file is not None else "PostgreSQL"
+    require_sound(url, lambda: False)
     try:
         open_ledger(url, readonly=True).close()
     except AgentError as error:

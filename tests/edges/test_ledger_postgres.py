@@ -222,7 +222,7 @@ def test_every_sqlite_result_code_has_a_translation() -> None:
         ({"C": "57P01"}, "connection lost", Disposition.RETRY),
         ({"C": "08006"}, "connection lost", Disposition.RETRY),
         ({"C": "40P01"}, "locked", Disposition.RETRY),
-        ({"C": "XX001"}, "corrupt", Disposition.FATAL),
+        ({"C": "XX000"}, "the server's internal error", Disposition.FATAL),
         ({"C": "42P01"}, "SQLSTATE 42P01", Disposition.FATAL),
         ("no state at all", "SQLSTATE ", Disposition.FATAL),
     ],
@@ -233,6 +233,12 @@ def test_postgres_states_are_told_apart(error: Any, detail: str | None, disposit
     assert told.disposition == disposition
     where = problem("FA-DISK-FULL", where="ledger")
     assert told.problem == (where if detail is None else problem("FA-LEDGER", detail=detail))
+
+
+def test_postgres_tells_of_damage_too() -> None:
+    told = translate(peewee.DatabaseError(pg8000.exceptions.DatabaseError(error := {"C": "XX001"}), error))
+    assert isinstance(told, AgentError)
+    assert (told.problem.code, told.disposition) == ("FA-LEDGER-CORRUPT", Disposition.FATAL)
 
 
 def test_a_full_disk_is_told_as_such() -> None:

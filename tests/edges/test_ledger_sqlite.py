@@ -171,7 +171,7 @@ def test_another_file_is_refused_and_left_alone(path: Path) -> None:
     path.write_bytes(content := b"this is a letter, not a ledger. " * 100)
     for readonly in (False, True):
         error = refusal(path, readonly=readonly)
-        assert error.problem == problem("FA-LEDGER", detail="not a database")
+        assert error.problem == problem("FA-LEDGER-CORRUPT", detail="not a database")
         assert error.disposition == Disposition.FATAL
     assert path.read_bytes() == content
 
@@ -185,7 +185,7 @@ def test_a_corrupt_ledger_is_refused(path: Path) -> None:
         file.write(b"\xa5" * (size - 4096))
     with pytest.raises(AgentError) as caught, opened(path) as ledger:
         ledger.open_files("ct")
-    assert caught.value.problem == problem("FA-LEDGER", detail="corrupt")
+    assert caught.value.problem == problem("FA-LEDGER-CORRUPT", detail="damaged pages")
     assert caught.value.disposition == Disposition.FATAL
 
 

@@ -24,12 +24,15 @@ SQLITE: dict[int, tuple[str, Disposition]] = {
     sqlite3.SQLITE_BUSY: ("locked", _RETRY),
     sqlite3.SQLITE_LOCKED: ("locked", _RETRY),
     sqlite3.SQLITE_NOMEM: ("out of memory", _RETRY),
-    sqlite3.SQLITE_CORRUPT: ("corrupt", _FATAL),
-    sqlite3.SQLITE_NOTADB: ("not a database", _FATAL),
     sqlite3.SQLITE_READONLY: ("read-only", _FATAL),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", _FATAL),
     sqlite3.SQLITE_IOERR: ("input/output error", _FATAL),
 }
+SQLITE_DAMAGE: dict[int, str] = {
+    sqlite3.SQLITE_CORRUPT: "damaged pages",
+    sqlite3.SQLITE_NOTADB: "not a database",
+}
+POSTGRES_DAMAGE = frozenset({"XX001", "XX002"})  # data_corrupted, index_corrupted
 # PostgreSQL's SQLSTATE, whole or by class (PostgreSQL manual, appendix A)
 POSTGRES: dict[str, tuple[str, Disposition]] = {
     "08": ("connection lost", _RETRY),
@@ -42,7 +45,7 @@ POSTGRES: dict[str, tuple[str, Disposition]] = {
     "28": ("login refused", _FATAL),
     "3D": ("no such database", _FATAL),
     "42501": ("permission denied", _FATAL),
-    "XX": ("corrupt", _FATAL),
+    "XX": ("the server's internal error", _FATAL),
 }
 
 
@@ -60,6 +63,11 @@ def translate(error: BaseException) -> AgentError | StaleState:
     return _ledger(type(origin).__name__, _FATAL)
 
 
+def damaged(detail: str) -> AgentError:
+    """The ledger is there, and is not what we wrote."""
+    return failure(problem("FA-LEDGER-CORRUPT", detail=detail))
+
+
 def _origin(error: BaseException) -> BaseException:
     """The driver's own exception, which peewee wraps: twice, where connecting fails within a statement."""
     while isinstance(inner := getattr(error, "orig", None), BaseException):
@@ -73,6 +81,10 @@ def _sqlite(error: sqlite3.Error) -> AgentError | StaleState:
         return StaleState("the ledger has such a row already")
     if code == sqlite3.SQLITE_FULL:
         return failure(problem("FA-DISK-FULL", where="ledger"))
+    if code in SQLITE_DAMAGE:
+        return damaged(SQLITE_DAMAGE[code])
+    if not code and "UTF-8" in str(error):  # Python's own complaint of a text that cannot be one
+        return damaged("a row cannot be read")
     return _ledger(*SQLITE.get(code, (getattr(error, "sqlite_errorname", type(error).__name__), _FATAL)))
 
 
@@ -83,6 +95,8 @@ def _postgres(error: PostgresError) -> AgentError | StaleState:
         return StaleState("the ledger has such a row already")
     if state == "53100":
         return failure(problem("FA-DISK-FULL", where="ledger"))
+    if state in POSTGRES_DAMAGE:
+        return damaged("damaged pages")
     known = POSTGRES.get(state) or POSTGRES.get(state[:3]) or POSTGRES.get(state[:2])
     return _ledger(*(known or (f"SQLSTATE {state}", _FATAL)))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, TypeVar
 
 from peewee import Expression, Model, fn
 
@@ -12,8 +13,10 @@ from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF
 from folder_agent.core.ports import Tallies
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry
 from folder_agent.edges.ledger import codec, tables
+from folder_agent.edges.ledger.failures import damaged
 from folder_agent.edges.ledger.session import Session
 
+_T = TypeVar("_T")
 _BUNDLE = ("id", *tables.BUNDLE_COLUMNS, "owner", "lease_until")
 _FILE = ("id", *tables.FILE_COLUMNS)
 _ASSIGNABLE = [str(kind) for kind in (FileKind.DICOM, FileKind.PDF, FileKind.UNKNOWN)]
@@ -67,7 +70,7 @@ class Queries:
         mine = (history.subject == "bundle") & (history.subject_id == bundle_id)
         its_files = (history.subject == "file") & history.subject_id.in_(files)
         rows = self._rows(history, tables.HISTORY_COLUMNS, mine | its_files, history.id)
-        return [codec.history_entry(row) for row in rows]
+        return _decoded(codec.history_entry, rows)
 
     def find_bundles(self, name: str, limit: int = 50) -> list[BundleRecord]:
         if codec.clean(name) != name:
@@ -112,12 +115,10 @@ class Queries:
         return bool(self._rows(bundle, ("id",), where, limit=1))
 
     def _bundles(self, where: Expression | None, *order: Any, limit: int | None = None) -> list[BundleRecord]:
-        return [
-            codec.bundle_record(row) for row in self._rows(self._tables.bundle, _BUNDLE, where, *order, limit=limit)
-        ]
+        return _decoded(codec.bundle_record, self._rows(self._tables.bundle, _BUNDLE, where, *order, limit=limit))
 
     def _files(self, where: Expression, *order: Any) -> list[FileRecord]:
-        return [codec.file_record(row) for row in self._rows(self._tables.file, _FILE, where, *order)]
+        return _decoded(codec.file_record, self._rows(self._tables.file, _FILE, where, *order))
 
     def _rows(
         self, model: type[Model], columns: tuple[str, ...], where: Any, *order: Any, limit: int | None = None
@@ -125,6 +126,14 @@ class Queries:
         query = model.select(*[getattr(model, column) for column in columns]).order_by(*order).limit(limit)
         with self._session.reading():
             return self._session.engine.fetch(query if where is None else query.where(where))
+
+
+def _decoded(decode: Callable[[Any], _T], rows: Sequence[Any]) -> list[_T]:
+    """The records of the rows. What no record of ours turned into was damaged where no checksum tells."""
+    try:
+        return [decode(row) for row in rows]
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise damaged("a row cannot be read") from None  # not chained: it may quote what it stumbled over
 
 
 def _count(model: Any) -> dict[str, int]:
