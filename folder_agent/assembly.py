@@ -16,7 +16,7 @@ from folder_agent.agent.shelf import Note
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from
-from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.notes import receipt, why_note
 from folder_agent.core.ports import DropFolder, Ledger, Publisher
@@ -122,27 +122,37 @@ class Assembly(AbstractContextManager["Assembly"]):
         permit = self.settings.gateway.permit_field
 
         def make(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
-            def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> tuple[str, bytes]:
-                now = datetime.now().astimezone()
+            def exam_of(
+                bundle: BundleRecord, files: Sequence[FileRecord]
+            ) -> tuple[Mapping[str, str | int], str | None]:
                 if bundle.state is not BundleState.COMMITTED:
+                    return identity(bundle), dossier.encoding if dossier else None
+                return (dossier.exam, dossier.encoding) if dossier else exam_again(drop, bundle, files, permit)
+
+            def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> list[tuple[str, bytes]]:
+                now = datetime.now().astimezone()
+                is_delivered = bundle.state is BundleState.COMMITTED
+                accepted = sum(file.state is FileState.SENT for file in files)
+                notes = []
+                if not is_delivered:
                     why = problems if problems is not None else bundle.reasons
                     text = now.strftime("%Y-%m-%d %H:%M:%S %z")
-                    return WHY, why_note(bundle.name, why, text, str(drop.root))
-                exam, encoding = (
-                    (dossier.exam, dossier.encoding) if dossier else exam_again(drop, bundle, files, permit)
-                )
-                warnings = dossier.warnings if dossier else ()
-                content = receipt(
-                    bundle,
-                    files,
-                    exam,
-                    encoding=encoding,
-                    url=self.gateway.address,
-                    agent=__version__,
-                    delivered_at=now,
-                    warnings=warnings,
-                )
-                return RECEIPT, content
+                    told = why_note(bundle.name, why, text, str(drop.root), accepted=accepted, total=len(files))
+                    notes.append((WHY, told))
+                if is_delivered or accepted:
+                    exam, encoding = exam_of(bundle, files)
+                    content = receipt(
+                        bundle,
+                        files,
+                        exam,
+                        encoding=encoding,
+                        url=self.gateway.address,
+                        agent=__version__,
+                        delivered_at=now,
+                        warnings=dossier.warnings if dossier else (),
+                    )
+                    notes.append((RECEIPT, content))
+                return notes
 
             return note
 
@@ -160,6 +170,12 @@ def exam_again(
             if finding is not None and finding.sidecar is not None and not finding.sidecar.problems:
                 return exam_from(finding.sidecar, bundle.counts).body(permit_field), finding.sidecar.encoding
     return {}, None
+
+
+def identity(bundle: BundleRecord) -> dict[str, str | int]:
+    """How the exam of a bundle that was not delivered is known: its exam information went nowhere."""
+    known = {"accessNumber": bundle.access_number, "studyId": bundle.study_id, "studyUid": bundle.study_uid}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def anchor_of(drop: DropSettings, ledger: Ledger) -> Anchor:

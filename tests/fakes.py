@@ -238,10 +238,10 @@ def an_image(number: int, one: int, **changes: Any) -> bytes:
 
 
 def _note(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
-    def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> tuple[str, bytes]:
+    def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> list[tuple[str, bytes]]:
         if bundle.state is BundleState.COMMITTED:
-            return RECEIPT, b'{\n  "receipt": 1,\n  "of": "a test"\n}'
+            return [(RECEIPT, b'{\n  "receipt": 1,\n  "of": "a test"\n}')]
         why = problems if problems is not None else bundle.reasons
-        return WHY, why_note(bundle.name, why, f"{TODAY} 10:00", "D:\\drop")
+        return [(WHY, why_note(bundle.name, why, f"{TODAY} 10:00", "D:\\drop"))]
 
     return note

@@ -20,7 +20,7 @@ MOST_NAMES = 10_000  # "CT1 (2)", "CT1 (3)" …: beyond this somebody has to cle
 # What may have delayed a move and is over once it is made.
 PASSING = frozenset({"FA-SHELF", "FA-DISK-FULL", "FA-DROP-GONE", "FA-CHANGED", "FA-INTERNAL", "FA-LEDGER"})
 
-Note = Callable[[BundleRecord, Sequence[FileRecord]], tuple[str, bytes]]  # its name and content
+Note = Callable[[BundleRecord, Sequence[FileRecord]], Sequence[tuple[str, bytes]]]  # names and contents
 
 
 class Shelf:
@@ -36,9 +36,9 @@ class Shelf:
         target = bundle.target or ""
         files = [file for file in self._ledger.files_of(bundle.id) if file.is_open]
         self._shelves.prepare(target)
-        name, content = note(bundle, files)
-        if self._shelves.read(target, name) is None:
-            self._shelves.write_note(target, name, content)
+        for name, content in note(bundle, files):
+            if self._shelves.read(target, name) is None:
+                self._shelves.write_note(target, name, content)
         lost = self._move(bundle, files, target)
         folders = folders_left(
             [file.path for file in files], bundle.key.rstrip("/") if bundle.key.endswith("/") else ""

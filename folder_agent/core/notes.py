@@ -1,4 +1,4 @@
-"""The two notes that we leave beside a bundle: WHY.txt in failed/, receipt.json in done/.
+"""The two notes that we leave beside a bundle: WHY.txt in failed/, receipt.json wherever the gateway holds something.
 
 Pure. Both lie next to the patient's own files, so private values stand in them as they are.
 """
@@ -15,8 +15,9 @@ from folder_agent.core.catalogue import Language, explain, what_to_do
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import FileState
 from folder_agent.core.records import Answer, BundleRecord, FileKind, FileRecord
-from folder_agent.core.shelving import RECEIPT, WHY, places
+from folder_agent.core.shelving import RECEIPT, WHY, places, shared_folder
 
+DELIVERED, NOT_DELIVERED = "delivered", "not delivered"
 _BOM = b"\xef\xbb\xbf"
 _WHY_HEAD = _BOM + b"folder-agent:"
 _RECEIPT_HEAD = b'{\n  "receipt": 1,'
@@ -26,6 +27,7 @@ _WORDS: dict[Language, dict[str, str]] = {
     "zh": {
         "title": "folder-agent:检查「{name}」没有送达。文件都在这个文件夹里,没有丢失。",
         "time": "时间:{now}",
+        "held": "注意:前置机已收到其中 {accepted} 个文件(共 {total} 个),清单见 {receipt};检查信息尚未被接收。",
         "why": "原因:",
         "todo": "处理:{todo}",
         "again": "重试:更正后,把整个文件夹放回投放目录 {where} ,会自动重新发送;本说明可以留在里面。",
@@ -33,6 +35,8 @@ _WORDS: dict[Language, dict[str, str]] = {
     "en": {
         "title": 'folder-agent: the exam "{name}" was not delivered. Its files are all in this folder; none is lost.',
         "time": "Time: {now}",
+        "held": "Note: the gateway already holds {accepted} of its {total} files, listed in {receipt}; "
+        "the exam information was not accepted.",
         "why": "Why:",
         "todo": "What to do: {todo}",
         "again": "To try again: put it right, then drop the whole folder back into {where}; it is sent by itself. "
@@ -51,18 +55,31 @@ _NOT_SENT: dict[FileKind, str] = {
 }
 
 
-def why_note(name: str, problems: Sequence[Problem], now_text: str, where: str) -> bytes:
+def why_note(
+    name: str, problems: Sequence[Problem], now_text: str, where: str, *, accepted: int = 0, total: int = 0
+) -> bytes:
     """WHY.txt: UTF-8 with BOM and CRLF (old Notepad reads it), Chinese first. `where` is the drop folder to which the
-    bundle goes back for another try; `now_text` is the local time, as people write it."""
+    bundle goes back for another try; `now_text` is the local time, as people write it; `accepted` of `total` files are
+    at the gateway all the same."""
     languages: tuple[Language, ...] = ("zh", "en")
-    blocks = [_block(language, name, problems, now_text, where) for language in languages]
+    held: dict[str, int | str] = {"accepted": accepted, "total": total, "receipt": RECEIPT}
+    blocks = [_block(language, name, problems, now_text, where, held) for language in languages]
     text = "\r\n\r\n----------------------------------------\r\n\r\n".join("\r\n".join(lines) for lines in blocks)
     return _BOM + (text + "\r\n").encode(errors="backslashreplace")
 
 
-def _block(language: Language, name: str, problems: Sequence[Problem], now_text: str, where: str) -> list[str]:
+def _block(
+    language: Language,
+    name: str,
+    problems: Sequence[Problem],
+    now_text: str,
+    where: str,
+    held: Mapping[str, int | str],
+) -> list[str]:
     words = _WORDS[language]
     lines = [words["title"].format(name=_one_line(name)), words["time"].format(now=_one_line(now_text)), ""]
+    if held["accepted"]:
+        lines += [words["held"].format(**held), ""]
     lines.append(words["why"])
     for number, problem in enumerate(problems, 1):
         lines.append(f"{number}. {_one_line(explain(problem, language))} [{problem.code}]")
@@ -88,11 +105,15 @@ def receipt(
     warnings: Sequence[Problem] = (),
 ) -> bytes:
     """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle as the
-    ledger has them; they are shown by the paths that they have beside the receipt. `encoding` is the sidecar's (None:
-    it could not be read again); `agent` is our version; `delivered_at` is aware, and its zone is used throughout.
-    Without `answer` (a run before this one committed) the ledger's text of it is used."""
+    ledger has them; they are shown by the paths that they have beside the receipt, and `folder` (with its slash) is
+    where these were in the drop folder: a ledger can be rebuilt from this (receipts.py). `encoding` is the sidecar's
+    (None: it could not be read again); `agent` is our version; `delivered_at` is aware, and its zone is used
+    throughout. Without `answer` (a run before this one committed) the ledger's text of it is used. A bundle that was
+    not committed has a receipt for what was accepted of it."""
     zone = delivered_at.tzinfo
-    inside = places([file.path for file in files])
+    paths = [file.path for file in files]
+    inside = places(paths)
+    is_delivered = bundle.committed_at is not None
     sent = [file for file in files if file.state is FileState.SENT]
     unsent = [file for file in files if file.state is not FileState.SENT]
     content = {
@@ -100,7 +121,11 @@ def receipt(
         "bundle": bundle.name,
         "drop": bundle.drop,
         "agent": agent,
-        "delivered_at": delivered_at.isoformat(timespec="seconds"),
+        "outcome": DELIVERED if is_delivered else NOT_DELIVERED,
+        "first_seen_at": _moment(bundle.created_at, zone),
+        "delivered_at": delivered_at.isoformat(timespec="seconds") if is_delivered else None,
+        "key": bundle.key,
+        "folder": shared_folder(paths),
         "gateway": {
             "url": url,
             "answer": _answer(answer, bundle.answer),
@@ -109,7 +134,7 @@ def receipt(
         "encoding": encoding,
         "exam": dict(exam),
         "files": [_sent(file, inside[file.path], zone) for file in sent],
-        "notSent": [{"path": inside[file.path], "why": _why_not_sent(file)} for file in unsent],
+        "notSent": [_unsent(file, inside[file.path]) for file in unsent],
         "warnings": [{"code": warning.code, "text": explain(warning, "en")} for warning in warnings],
     }
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
@@ -133,6 +158,10 @@ def _sent(file: FileRecord, path: str, zone: tzinfo | None) -> dict[str, str | i
         "acceptedAt": _moment(file.accepted_at, zone),
         "answer": file.answer,
     }
+
+
+def _unsent(file: FileRecord, path: str) -> dict[str, str | int]:
+    return {"path": path, "kind": file.kind.value, "size": file.stamp.size, "why": _why_not_sent(file)}
 
 
 def _why_not_sent(file: FileRecord) -> str:

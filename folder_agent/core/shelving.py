@@ -15,7 +15,7 @@ def places(paths: Sequence[str]) -> dict[str, str]:
     What all files share is left out, the rest is kept as it was dropped. An earlier note of ours that came back with
     a dropped-back folder makes room for the new one.
     """
-    shared = _shared_folder(paths)
+    shared = shared_folder(paths)
     inside = {path: path[len(shared) :] for path in paths}
     taken = {place.casefold() for place in inside.values()}
     for path, place in inside.items():
@@ -35,7 +35,7 @@ def folders_left(paths: Sequence[str], base: str) -> list[str]:
     return sorted(found, key=lambda folder: -folder.count("/"))
 
 
-def _shared_folder(paths: Sequence[str]) -> str:
+def shared_folder(paths: Sequence[str]) -> str:
     """The deepest folder that holds every path, with its slash; "" is the drop folder itself."""
     if not paths:
         return ""

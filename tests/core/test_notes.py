@@ -134,8 +134,8 @@ BUNDLE = BundleRecord(
     "CT1/",
     "CT1",
     BundleState.COMMITTED,
-    1.0,
-    2.0,
+    1769824700.0,
+    1769824800.0,
     answer='{"code":0,"message":"ok"}',
     committed_at=1769824800.0,
 )
@@ -186,7 +186,11 @@ def test_a_receipt_says_what_was_sent_where_and_when() -> None:
         "bundle": "CT1",
         "drop": "ct",
         "agent": "0.1.0",
+        "outcome": "delivered",
+        "first_seen_at": "2026-01-31T09:58:20+08:00",
         "delivered_at": "2026-01-31T10:00:05+08:00",
+        "key": "CT1/",
+        "folder": "CT1/",
         "gateway": {
             "url": "https://10.0.0.5",
             "answer": {"code": 0, "message": "ok"},
@@ -207,14 +211,49 @@ def test_a_receipt_says_what_was_sent_where_and_when() -> None:
             }
         ],
         "notSent": [
-            {"path": "exam.json", "why": "its content went to the gateway as the exam information"},
-            {"path": "notes.doc", "why": "not a file of an exam (neither DICOM nor PDF); it is not sent"},
-            {"path": "Why (earlier).txt", "why": "not a file of the exam (system file or note)"},
+            {
+                "path": "exam.json",
+                "kind": "SIDECAR",
+                "size": 102,
+                "why": "its content went to the gateway as the exam information",
+            },
+            {
+                "path": "notes.doc",
+                "kind": "FOREIGN",
+                "size": 103,
+                "why": "not a file of an exam (neither DICOM nor PDF); it is not sent",
+            },
+            {
+                "path": "Why (earlier).txt",
+                "kind": "JUNK",
+                "size": 104,
+                "why": "not a file of the exam (system file or note)",
+            },
         ],
         "warnings": [
             {"code": "FA-FIELD-ABSENT", "text": "the field weight is not given (the exam is sent all the same)"}
         ],
     }
+
+
+def test_what_was_accepted_of_a_bundle_that_failed_has_a_receipt_that_says_so() -> None:
+    failed = replace(BUNDLE, state=BundleState.FAILED, committed_at=None, answer=None)
+    content = read_receipt(failed)
+    assert (content["outcome"], content["delivered_at"]) == ("not delivered", None)
+    assert content["gateway"] == {
+        "url": "https://10.0.0.5",
+        "answer": {"code": None, "message": None},
+        "committed_at": None,
+    }
+    assert [entry["path"] for entry in content["files"]] == ["影像/1.dcm"]  # type: ignore[attr-defined]
+
+
+def test_why_tells_that_the_gateway_holds_some_of_it_only_where_it_does() -> None:
+    some = why_note("CT1", [MISMATCH], "now", "drop", accepted=3, total=5).decode("utf-8-sig")
+    assert "already holds 3 of its 5 files, listed in receipt.json" in some
+    assert "前置机已收到其中 3 个文件(共 5 个)" in some
+    none = why_note("CT1", [MISMATCH], "now", "drop", accepted=0, total=5).decode("utf-8-sig")
+    assert "receipt.json" not in none
 
 
 @pytest.mark.parametrize(

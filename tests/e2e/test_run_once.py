@@ -348,3 +348,35 @@ def test_a_shelf_on_another_volume_is_reached_by_copying(site: Site, tmp_path: P
         assert not (site.drop / "CT1").exists()
     finally:
         shutil.rmtree(other, ignore_errors=True)
+
+
+def test_what_the_gateway_holds_of_a_failed_bundle_is_told_and_its_receipt_travels_along(site: Site) -> None:
+    uids = make_ct(site.drop / "CT1")
+    site.gateway.misbehave(match="/ris/study/add", do="code", code=100001, times=2)
+    assert site.once() == 4
+    failed = site.shelf("failed")["CT1"]
+    why = (failed / "WHY.txt").read_text(encoding="utf-8-sig")
+    assert "already holds 4 of its 5 files, listed in receipt.json" in why
+    assert "前置机已收到其中 4 个文件(共 5 个)" in why
+    receipt = json.loads((failed / "receipt.json").read_text(encoding="utf-8"))
+    assert receipt["outcome"] == "not delivered"
+    assert {entry["sopInstanceUid"] for entry in receipt["files"]} == {*uids, None}
+    assert receipt["exam"] == {"accessNumber": "ACC1", "studyId": "S1", "studyUid": "1.2.840.1"}
+    for code in (4, 0):
+        assert site.command("retry", "CT1").returncode == 0
+        assert site.once() == code
+    paths = [entry["path"] for entry in site.received().requests]
+    assert len([path for path in paths if path != "/ris/study/add"]) == 2, "only the exam information goes again"
+    done = site.shelf()["CT1"]
+    assert json.loads((done / "receipt.json").read_text(encoding="utf-8"))["outcome"] == "delivered"
+    notes = {path.name for path in done.iterdir() if path.name.lower().startswith(("why", "receipt"))}
+    assert {"WHY (earlier).txt", "receipt (earlier).json", "receipt.json"} <= notes
+    assert site.shelf("failed") == {}
+
+
+def test_a_bundle_of_which_nothing_was_accepted_has_no_receipt_in_failed(site: Site) -> None:
+    make_ct(site.drop / "CT1", patientId=None)
+    assert site.once() == 4
+    failed = site.shelf("failed")["CT1"]
+    assert not (failed / "receipt.json").exists()
+    assert "receipt.json" not in (failed / "WHY.txt").read_text(encoding="utf-8-sig")
