@@ -5,6 +5,7 @@ What a command raises becomes words and an exit code here, in one place.
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +58,7 @@ Config = Annotated[
 ]
 Language = Annotated[Lang | None, typer.Option("--lang", help="Language of the text (JSON holds both).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_DAY = ["%Y-%m-%d"]
 _ENDS = "1 anything else, 2 settings or usage."
 
 app = typer.Typer(
@@ -199,6 +201,50 @@ def retry(
         raise typer.BadParameter("--failed goes with --all")
     file = config or default_file()
     raise typer.Exit(again(file, bundle, failed=failed, as_json=as_json, language=language_of(lang)))
+
+
+@app.command(
+    epilog="Exit codes: 0 all is accounted for, 3 something still waits, 4 something is missing or differs, "
+    "1 something could not be looked at (or anything else), 2 settings or usage."
+)
+def reconcile(
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=_DAY, help="The first day.", show_default="30 days before --to")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=_DAY, help="The last day.", show_default="today")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every day of which anything is known.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also read every delivered file, and compare its SHA-256.")
+    ] = False,
+    csv: Annotated[
+        str | None, typer.Option("--csv", metavar="FILE", help="Also write a line for each day; - is the output.")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Compare ledger, folders and receipts. What was dropped, sent, accepted and is missing, by day."""
+    from folder_agent.cli.reconcile import Asked
+    from folder_agent.cli.reconcile import reconcile as compare
+
+    if everything and first is not None:
+        raise typer.BadParameter("--all goes without --from")
+    if first is not None and last is not None and last < first:
+        raise typer.BadParameter("--to is before --from")
+    if as_json and csv == "-":
+        raise typer.BadParameter("--json and --csv - cannot both have the output")
+    asked = Asked(
+        first.date() if first else None,
+        last.date() if last else None,
+        everything=everything,
+        verify=verify,
+        as_json=as_json,
+        csv=csv,
+        language=language_of(lang),
+    )
+    raise typer.Exit(compare(config or default_file(), asked))
 
 
 @app.command("simulate-gateway", epilog="Exit codes: 0 ended, 1 it cannot listen or write, 2 usage.")

@@ -43,6 +43,10 @@ _EXPORT_ZH = "请从 PACS 重新导出该文件,再把整个文件夹放回投�
 _EXPORT_EN = "Export that file from the PACS again, then drop the whole folder back into the drop folder."
 _AUTO_ZH, _AUTO_EN = "无需操作,会自动重试。", "Nothing: it is tried again by itself."
 _ADMIN_ZH, _ADMIN_EN = "请联系管理员。", "Tell the administrator."
+_LOOK_ZH = "请查找:有人移动、改名或删除了它;找到后放回原处。"
+_LOOK_EN = "Look for it: somebody has moved, renamed or deleted it; put it back where it was."
+_ALTERED_ZH = "文件在送达之后被改动:请从备份恢复,或与前置机核对。"
+_ALTERED_EN = "It was changed after the delivery: restore it from a backup, or compare with the gateway."
 
 CATALOGUE: dict[str, Reason] = {
     # --- waiting: nothing is wrong yet -------------------------------------------------------------------------------
@@ -528,6 +532,112 @@ CATALOGUE: dict[str, Reason] = {
         "请只保留其中一个;再次启动本程序是安全的。",
         "{en} was taken over by another agent (host {host}, process {pid}, since {since}) while this one hung",
         "Keep one of the two; starting this one again is safe.",
+    ),
+    # --- reconcile: where ledger, disk and receipts differ -----------------------------------------------------------
+    "FA-REC-FOLDER": _reason(
+        HOLD,
+        "已送达,但其文件夹不在 done/ 中(应有 {total} 个文件)",
+        _LOOK_ZH,
+        "delivered, but its folder is not in done/ ({total} files)",
+        _LOOK_EN,
+    ),
+    "FA-REC-FILES": _reason(
+        HOLD,
+        "文件夹中缺少 {missing}/{total} 个文件,例如 {first}",
+        _LOOK_ZH,
+        "{missing} of {total} files are not in its folder, such as {first}",
+        _LOOK_EN,
+    ),
+    "FA-REC-SIZE": _reason(
+        HOLD,
+        "{count} 个文件的大小与回执不符,例如 {first}:应为 {declared} 字节,实际 {found}",
+        _ALTERED_ZH,
+        "{count} files are not as long as the receipt says, such as {first}: {found} bytes instead of {declared}",
+        _ALTERED_EN,
+    ),
+    "FA-REC-DIGEST": _reason(
+        HOLD,
+        "{count} 个文件的 SHA-256 与回执不符,例如 {first}",
+        _ALTERED_ZH,
+        "{count} files do not have the SHA-256 of the receipt, such as {first}",
+        _ALTERED_EN,
+    ),
+    "FA-REC-NO-RECEIPT": _reason(
+        HOLD,
+        "文件夹中没有回执 receipt.json",
+        _LOOK_ZH,
+        "there is no receipt.json in its folder",
+        _LOOK_EN,
+    ),
+    "FA-REC-BAD-RECEIPT": _reason(
+        HOLD,
+        "回执 receipt.json 无法读取",
+        _ALTERED_ZH,
+        "its receipt.json cannot be read",
+        _ALTERED_EN,
+    ),
+    "FA-REC-NOT-RECEIPTED": _reason(
+        HOLD,
+        "账本记为已接收的 {count} 个文件不在回执中,例如 {first}",
+        _ALTERED_ZH,
+        "the ledger has {count} files as accepted of which the receipt says nothing, such as {first}",
+        _ALTERED_EN,
+    ),
+    "FA-REC-NOT-LEDGERED": _reason(
+        HOLD,
+        "回执中已接收的 {count} 个文件在账本中没有,例如 {first}",
+        _ALTERED_ZH,
+        "the receipt has {count} files as accepted of which the ledger says nothing, such as {first}",
+        _ALTERED_EN,
+    ),
+    "FA-REC-COUNTS": _reason(
+        HOLD,
+        "发送的数量(影像/结构化报告/PDF/序列)为 {posted},记录为 {found}",
+        "请与前置机核对该检查;必要时重新放入整个检查。",
+        "the counts that were posted (images/reports/PDFs/series) are {posted}, those on record {found}",
+        "Compare the exam with the gateway; if need be, drop all of it again.",
+    ),
+    "FA-REC-UNKNOWN": _reason(
+        HOLD,
+        "{shelf}/ 中有账本不认识的文件夹",
+        "若是人工放入的,请移走;若账本曾丢失,请运行 folder-agent ledger rebuild。",
+        "a folder in {shelf}/ that the ledger does not know",
+        "Take it away if somebody put it there; if the ledger was lost, run `folder-agent ledger rebuild`.",
+    ),
+    "FA-REC-STRAY": _reason(
+        HOLD,
+        "done/ 中有账本不认识、也没有可读回执的文件夹",
+        "无法证明它已送达:请移到别处;如需发送,请放回投放目录。",
+        "a folder in done/ that the ledger does not know, without a receipt that can be read",
+        "Nothing proves that it was delivered: take it away, or drop it into the drop folder to have it sent.",
+    ),
+    "FA-REC-FAILED": _reason(
+        HOLD,
+        "未送达,且已不在 failed/ 中,也没有重新放入",
+        "请查找该文件夹;如需发送,请放回投放目录。",
+        "not delivered, not in failed/ any more, and not dropped again",
+        "Look for its folder; drop it into the drop folder to have it sent.",
+    ),
+    "FA-REC-GONE": _reason(
+        HOLD,
+        "账本中等待的 {count} 个文件已不在投放目录",
+        "请查找是谁取走了它们;程序运行时会自行记下。",
+        "{count} files that wait, by the ledger, are not in the drop folder",
+        "Look who took them away; a running agent takes note of it by itself.",
+    ),
+    "FA-REC-UNSEEN": _reason(
+        HOLD,
+        "投放目录中有 {count} 个文件,在程序上次查看之前就在,却未被记录",
+        "请重启程序;若仍不行,请把日志发给支持人员。",
+        "{count} files in the drop folder were there before the agent's last look, and were not taken up",
+        "Restart the agent; if it lasts, send the log to support.",
+    ),
+    "FA-REC-NEW": _reason(
+        WAIT,
+        "{count} 个文件尚未被查看",
+        "无需操作:程序运行时会自动处理。",
+        "{count} files have not been looked at yet",
+        "Nothing: a running agent does so by itself.",
     ),
     "FA-INTERNAL": _reason(
         RETRY,

@@ -160,6 +160,19 @@ class Ledger(Protocol):
         """How many bundles and files there are in each state."""
         ...
 
+    def bundles_between(self, since: float, until: float, after: int = 0, limit: int = 1000) -> list[BundleRecord]:
+        """Bundles that were created in [since, until), by number: those above `after`, at most `limit`."""
+        ...
+
+    def files_between(self, since: float, until: float) -> list[FileCount]:
+        """How many files were first seen in [since, until), for each quarter of an hour, drop folder, state,
+        kind, and whether they are open."""
+        ...
+
+    def day_tallies(self, first_day: str, last_day: str) -> list[DayTally]:
+        """What is no row any more, for the days from the first to the last (YYYY-MM-DD), by day."""
+        ...
+
     def remember(self, name: str, value: str | None) -> None:
         """Keep one small named text (the gate's state, an outage); None forgets it."""
         ...
@@ -181,6 +194,32 @@ class Tallies:
     files: Mapping[str, int]
     oldest_open_at: float | None
     unassigned: int  # open files that wait for a sidecar
+
+
+QUARTER_S = 900  # every zone's days begin at a multiple of it
+
+
+@dataclass(frozen=True, slots=True)
+class FileCount:
+    """How many files of one drop folder were first seen within a quarter of an hour, and what they are now."""
+
+    quarter_at: float  # epoch seconds: when it began
+    drop: str
+    state: str
+    kind: str
+    is_open: bool
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayTally:
+    """How many bundles or files of one day and drop folder ended in a state and are no rows any more."""
+
+    day: str  # YYYY-MM-DD, the wall time of the place
+    drop: str
+    subject: str  # "bundle" or "file"
+    state: str
+    total: int
 
 
 Accepted = Callable[[Sequence[Acceptance]], None]

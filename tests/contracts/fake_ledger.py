@@ -9,12 +9,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import PureWindowsPath
 
 from folder_agent.core.errors import Problem, StaleState
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState, FileState, Transition
-from folder_agent.core.ports import Tallies
+from folder_agent.core.ports import QUARTER_S, DayTally, FileCount, Tallies
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry, Sighting
 
 Record = FileRecord | BundleRecord
@@ -70,6 +70,7 @@ class FakeLedger:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._rows = _Rows()
+        self.dropped: list[DayTally] = []  # what is no row any more
 
     def open_bundles(self) -> list[BundleRecord]:
         found = [bundle for bundle in self._rows.bundles.values() if _is_open(bundle)]
@@ -168,6 +169,21 @@ class FakeLedger:
             oldest_open_at=min(waiting, default=None),
             unassigned=sum(file.kind in {FileKind.DICOM, FileKind.PDF, FileKind.UNKNOWN} for file in loose),
         )
+
+    def bundles_between(self, since: float, until: float, after: int = 0, limit: int = 1000) -> list[BundleRecord]:
+        found = [bundle for bundle in self._rows.bundles.values() if since <= bundle.created_at < until]
+        return sorted((bundle for bundle in found if bundle.id > after), key=lambda bundle: bundle.id)[:limit]
+
+    def files_between(self, since: float, until: float) -> list[FileCount]:
+        counts = Counter(
+            (file.seen_at // QUARTER_S * QUARTER_S, file.drop, str(file.state), str(file.kind), file.is_open)
+            for file in self._rows.files.values()
+            if file.seen_at is not None and since <= file.seen_at < until
+        )
+        return [FileCount(*kind, total) for kind, total in counts.items()]
+
+    def day_tallies(self, first_day: str, last_day: str) -> list[DayTally]:
+        return sorted((one for one in self.dropped if first_day <= one.day <= last_day), key=astuple)
 
     def remember(self, name: str, value: str | None) -> None:
         with self._changing() as rows:

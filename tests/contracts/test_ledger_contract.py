@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from folder_agent.core.lifecycle import (
     bundle_step,
     file_step,
 )
-from folder_agent.core.ports import Ledger, Tallies
+from folder_agent.core.ports import DayTally, Ledger, Tallies
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry, Sighting, Stamp
-from folder_agent.edges.ledger import open_ledger
+from folder_agent.edges.ledger import PeeweeLedger, open_ledger
 from tests.contracts.fake_ledger import FakeLedger
 from tests.servers.postgres import shared_server
 
@@ -619,3 +619,59 @@ def test_the_tests_transitions_are_lawful() -> None:
     bundle = BundleRecord(1, "ct", "k", "k", BundleState.DONE, 1.0, 1.0)
     with pytest.raises(NotAllowed):
         step(FakeLedger(), bundle, BundleEvent.SEND)
+
+
+# --- by day -----------------------------------------------------------------------------------------------------------
+
+
+def drop_rows(ledger: Ledger, *tallies: DayTally) -> None:
+    """Let the ledger hold what a compaction leaves of rows."""
+    if isinstance(ledger, FakeLedger):
+        ledger.dropped.extend(tallies)
+        return
+    assert isinstance(ledger, PeeweeLedger)
+    rows = [dict(zip(("day", "drop_name", "subject", "state", "total"), astuple(one), strict=True)) for one in tallies]
+    with ledger._session.writing():
+        ledger._tables.tally.insert_many(rows).execute()
+
+
+def test_bundles_are_told_by_when_they_were_created(ledger: Ledger) -> None:
+    made = [ledger.open_bundle("ct", f"{n}/", f"{n}", at) for n, at in enumerate((10.0, 20.0, 20.0, 30.0, 5.0))]
+    assert ledger.bundles_between(10.0, 30.0) == made[:3]
+    assert ledger.bundles_between(10.0, 30.0, after=made[0].id, limit=1) == [made[1]]
+    assert ledger.bundles_between(10.0, 30.0, after=made[2].id) == []
+    assert ledger.bundles_between(0.0, float("inf")) == made
+    step(ledger, made[1], BundleEvent.REFUSE, at=99.0)
+    assert [one.state for one in ledger.bundles_between(20.0, 21.0)] == [BundleState.REFUSED, BundleState.GATHERING]
+
+
+def test_files_are_counted_by_quarters_of_an_hour_drops_and_states(ledger: Ledger) -> None:
+    base = 1_769_824_800.0  # a whole hour
+    sight(ledger, "a", "b", at=base)
+    (late,) = sight(ledger, "c", at=base + 899.9)
+    (next_one,) = sight(ledger, "d", at=base + 900.0)
+    sight(ledger, "e", drop="mr", at=base)
+    step(ledger, late, FileEvent.SETTLE, kind=FileKind.PDF)
+    step(ledger, next_one, FileEvent.VANISH, is_open=False)
+    assert sorted(map(astuple, ledger.files_between(0.0, 1e12))) == [
+        (base, "ct", "SEEN", "UNKNOWN", True, 2),
+        (base, "ct", "SETTLED", "PDF", True, 1),
+        (base, "mr", "SEEN", "UNKNOWN", True, 1),
+        (base + 900.0, "ct", "VANISHED", "UNKNOWN", False, 1),
+    ]
+    assert [one.total for one in ledger.files_between(base + 900.0, base + 901.0)] == [1]
+    assert ledger.files_between(0.0, base) == []
+
+
+def test_tallies_of_days_are_told_in_order(ledger: Ledger) -> None:
+    assert ledger.day_tallies("0000-00-00", "9999-12-31") == []
+    tallies = [
+        DayTally("2026-01-30", "ct", "bundle", "DONE", 7),
+        DayTally("2026-01-31", "ct", "bundle", "DONE", 5),
+        DayTally("2026-01-31", "ct", "file", "SENT", 2**40),
+        DayTally("2026-01-31", "mr", "bundle", "FAILED", 1),
+        DayTally("2026-02-01", "ct", "bundle", "DONE", 9),
+    ]
+    drop_rows(ledger, *reversed(tallies))
+    assert ledger.day_tallies("2026-01-31", "2026-01-31") == tallies[1:4]
+    assert ledger.day_tallies("2026-01-01", "2026-12-31") == tallies

@@ -66,6 +66,10 @@ class Engine(Database):
         database: Any = self
         return list(database.execute(query).fetchall())
 
+    def whole(self, number: Any) -> Any:
+        """An expression: the number, which is not negative, without its fraction."""
+        raise NotImplementedError
+
     def lock_schema(self) -> None:
         """Keep other processes from migrating until this transaction ends."""
         raise NotImplementedError

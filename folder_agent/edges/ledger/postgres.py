@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pg8000.dbapi
-from peewee import Model, PostgresqlDatabase
+from peewee import Model, PostgresqlDatabase, fn
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
@@ -60,6 +60,9 @@ class PostgresEngine(Engine, PostgresqlDatabase):
         self._options = options_of(url)
         self._on_connect = _ON_CONNECT + ("; SET default_transaction_read_only = on" if readonly else "")
         super().__init__(self._options["database"])
+
+    def whole(self, number: Any) -> Any:
+        return fn.FLOOR(number)  # a cast would round
 
     def lock_schema(self) -> None:
         self.run(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")

@@ -7,10 +7,10 @@ from functools import reduce
 from operator import or_
 from typing import Any, TypeVar
 
-from peewee import Expression, Model, fn
+from peewee import SQL, Expression, Model, fn
 
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF
-from folder_agent.core.ports import Tallies
+from folder_agent.core.ports import QUARTER_S, DayTally, FileCount, Tallies
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry
 from folder_agent.edges.ledger import codec, tables
 from folder_agent.edges.ledger.failures import damaged
@@ -99,6 +99,28 @@ class Queries:
                 unassigned=file.select().where(strays).count(),
             )
 
+    def bundles_between(self, since: float, until: float, after: int = 0, limit: int = 1000) -> list[BundleRecord]:
+        bundle = self._tables.bundle
+        between = (bundle.created_at >= since) & (bundle.created_at < until)
+        return self._bundles(between & (bundle.id > after), bundle.id, limit=limit)
+
+    def files_between(self, since: float, until: float) -> list[FileCount]:
+        file, engine = self._tables.file, self._session.engine
+        quarter = engine.whole(file.seen_at / QUARTER_S).alias("quarter")
+        kind = (file.drop_name, file.state, file.kind, file.is_open)
+        between = (file.seen_at >= since) & (file.seen_at < until)
+        # By its alias: to PostgreSQL, the same expression with a parameter of its own is another one.
+        query = file.select(quarter, *kind, fn.count(file.id)).where(between).group_by(SQL("quarter"), *kind)
+        with self._session.reading():
+            rows = engine.fetch(query)
+        return _decoded(_file_count, rows)
+
+    def day_tallies(self, first_day: str, last_day: str) -> list[DayTally]:
+        tally = self._tables.tally
+        columns = ("day", "drop_name", "subject", "state", "total")
+        rows = self._rows(tally, columns, tally.day.between(first_day, last_day), *map(tally._meta.fields.get, columns))
+        return _decoded(lambda row: DayTally(*row), rows)
+
     def recall(self, name: str) -> str | None:
         note = self._tables.note
         rows = self._rows(note, ("content",), note.name == name, note.name)
@@ -134,6 +156,11 @@ def _decoded(decode: Callable[[Any], _T], rows: Sequence[Any]) -> list[_T]:
         return [decode(row) for row in rows]
     except (ValueError, KeyError, TypeError, IndexError):
         raise damaged("a row cannot be read") from None  # not chained: it may quote what it stumbled over
+
+
+def _file_count(row: Any) -> FileCount:
+    quarter, drop, state, kind, is_open, total = row
+    return FileCount(float(int(quarter) * QUARTER_S), drop, state, kind, bool(is_open), total)
 
 
 def _count(model: Any) -> dict[str, int]:

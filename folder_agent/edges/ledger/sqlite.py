@@ -55,6 +55,9 @@ class SqliteEngine(Engine, SqliteDatabase):
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         durable.sync_folder(self.path.parent)
 
+    def whole(self, number: Any) -> Any:
+        return number.cast("INTEGER")
+
     def lock_schema(self) -> None:
         """BEGIN IMMEDIATE has locked it already."""
 
