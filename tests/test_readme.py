@@ -33,7 +33,18 @@ from folder_agent.settings import DropSettings, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    """Every command by its words, those of groups as well."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        words = f"{prefix}{name}"
+        found.update(commands(command, f"{words} ") if hasattr(command, "commands") else {words: command})
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
 SECTIONS: dict[str, type[BaseModel]] = {
     name: DropSettings if name == "drops" else field.annotation  # type: ignore[misc]
     for name, field in Settings.model_fields.items()

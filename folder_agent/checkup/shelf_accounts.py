@@ -24,7 +24,7 @@ from folder_agent.core.shelving import RECEIPT
 from folder_agent.edges import durable
 from folder_agent.edges.drop_folder.opening import name_of
 from folder_agent.edges.drop_folder.scanning import scan
-from folder_agent.edges.paths import is_gone, is_inside, is_link, normal, openable
+from folder_agent.edges.paths import as_text, is_gone, is_inside, is_link, normal, openable
 from folder_agent.edges.shelves import RealShelves
 from folder_agent.edges.shelves.places import below, shelf_failure, target_path, target_text
 from folder_agent.settings import Settings
@@ -127,7 +127,7 @@ class ShelfAccount:
                 return
             raise shelf_failure(error, self.shelf) from None
         for name in names:
-            yield Found(target_text(self.place / day / name), name, day)
+            yield Found(target_text(self.place / day / name), as_text(name), day)
 
     def unknown(self, day: str) -> Iterator[Difference]:
         """The folders of one day that the ledger does not know, and that are not bundles which it has dropped since."""

@@ -247,6 +247,25 @@ def reconcile(
     raise typer.Exit(compare(config or default_file(), asked))
 
 
+ledger = typer.Typer(
+    help="Mend the ledger.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.add_typer(ledger, name="ledger")
+
+
+@ledger.command(epilog=f"Exit codes: 0 rebuilt, {_ENDS}")
+def rebuild(
+    force: Annotated[bool, typer.Option("--force", help="Also if nothing is known to be wrong with it.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Make a new ledger from done/, failed/ and the drop folders. The old one is kept."""
+    from folder_agent.cli.rebuilding import rebuild as make_anew
+
+    raise typer.Exit(make_anew(config or default_file(), force=force, as_json=as_json, language=language_of(lang)))
+
+
 @app.command("simulate-gateway", epilog="Exit codes: 0 ended, 1 it cannot listen or write, 2 usage.")
 def simulate_gateway(
     state: Annotated[Path | None, typer.Option("--state", help="Where everything received is kept.")] = None,

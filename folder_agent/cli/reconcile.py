@@ -10,7 +10,7 @@ import io
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -51,13 +51,10 @@ def reconcile(config: Path, asked: Asked) -> int:
     """Print the account. Returns 0 all is there, 3 something still waits, 4 something is missing, 1 something could
     not be looked at, or the CSV not be written. Raises SettingsError, AgentError."""
     loaded = settings.load(config)
-    rows, differences = list[Row](), list[Difference]()
-    with reading(loaded) as ledger:
-        accounts = Accounts(loaded, ledger or NoLedger(), verify=asked.verify)
-        first, last = _range(asked, accounts)
-        for day in accounts.days(first, last):
-            rows += day.rows.values()
-            differences += day.differences
+    account = _gather(loaded, asked)
+    if account.differences and not account.had_ledger:
+        account = _gather(loaded, asked)  # an agent that has just started may have made one meanwhile
+    first, last, rows, differences = account.first, account.last, account.rows, account.differences
     if asked.csv is not None:
         try:
             _write_csv(asked.csv, rows, differences)
@@ -70,6 +67,25 @@ def reconcile(config: Path, asked: Asked) -> int:
     elif asked.csv != STDOUT:
         _say(first, last, rows, differences, asked.language)
     return code
+
+
+@dataclass(slots=True)
+class _Account:
+    first: date
+    last: date
+    had_ledger: bool
+    rows: list[Row] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+
+def _gather(loaded: settings.Settings, asked: Asked) -> _Account:
+    with reading(loaded) as ledger:
+        accounts = Accounts(loaded, ledger or NoLedger(), verify=asked.verify)
+        account = _Account(*_range(asked, accounts), ledger is not None)
+        for day in accounts.days(account.first, account.last):
+            account.rows += day.rows.values()
+            account.differences += day.differences
+    return account
 
 
 def _range(asked: Asked, accounts: Accounts) -> tuple[date, date]:

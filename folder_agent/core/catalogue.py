@@ -533,6 +533,13 @@ CATALOGUE: dict[str, Reason] = {
         "{en} was taken over by another agent (host {host}, process {pid}, since {since}) while this one hung",
         "Keep one of the two; starting this one again is safe.",
     ),
+    "FA-REBUILT": _reason(
+        WAIT,
+        "账本曾重建;未送达的原因见其文件夹中的 WHY.txt",
+        "请看 WHY.txt。" + _REDROP_ZH,
+        "the ledger was rebuilt; why it was not delivered is in WHY.txt in its folder",
+        "Read WHY.txt. " + _REDROP_EN,
+    ),
     # --- reconcile: where ledger, disk and receipts differ -----------------------------------------------------------
     "FA-REC-FOLDER": _reason(
         HOLD,

@@ -177,7 +177,8 @@ def _text(table: Mapping[str, Any], name: str) -> str | None:
     value = table.get(name)
     if value is not None and not isinstance(value, str):
         raise _Malformed
-    return value
+    # As a ledger can hold it: what a receipt says may be anybody's.
+    return None if value is None else value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _list(table: Mapping[str, Any], name: str) -> list[Any]:

@@ -151,8 +151,8 @@ def test_a_broken_ledger_is_told_in_both_languages(site: Site, tmp_path: Path) -
     for arguments in (["status"], ["show", "A1"], ["retry", "A1"]):
         result = site.run(*arguments)
         assert result.exit_code == 1
-        assert "账本数据库出错" in result.stderr
-        assert "the ledger failed" in result.stderr
+        assert "账本已损坏" in result.stderr
+        assert "the ledger is damaged" in result.stderr
         assert "Traceback" not in result.stderr
 
 

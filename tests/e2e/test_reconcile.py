@@ -337,3 +337,37 @@ def test_all_days_begin_with_the_first_that_is_known(delivered: Site) -> None:
     gone = [row for row in report["days"] if row["drop"] == "mr"]
     assert [(row["day"], row["exams"]["accepted"]) for row in gone] == [("2026-01-31", 7)]
     assert datetime.now(UTC).year - 2026 <= len(report["days"]) / 300
+
+
+def test_beside_a_running_agent_nothing_is_called_missing_that_merely_moves(site: Site) -> None:
+    agent = site.start("run")
+    outcomes: list[int] = []
+    try:
+        end = time.monotonic() + 60.0
+        while not (site.root / "ledger.db").exists() or site.command("status").returncode:
+            assert time.monotonic() < end
+        for number in range(1, 7):
+            make_ct(site.drop / f"CT{number}", accessNumber="ACC1")
+            with accounts_that_wait(site) as made:
+                found = list(made.days(today(), today()))
+            told = [one for day in found for one in day.differences if one.is_missing or one.is_outage]
+            assert told == []
+            outcomes.append(exit_code([row for day in found for row in day.rows.values()], []))
+        end = time.monotonic() + 60.0
+        while len(site.shelf()) < 6 or look(site)[2] != 0:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        agent.terminate()
+        agent.wait(30.0)
+    assert 3 in outcomes, "it was looked at while something moved"
+    days, differences, code = look(site, verify=True)
+    assert (differences, code, days[-1].rows["ct"].exams.accepted) == ([], 0, 6)
+
+
+@contextmanager
+def accounts_that_wait(site: Site) -> Iterator[Accounts]:
+    """As `accounts`, with the real pause before the second look."""
+    loaded = settings.load(site.config(), {})
+    with reading(loaded) as ledger:
+        yield Accounts(loaded, ledger or NoLedger())
