@@ -37,6 +37,8 @@ from folder_agent.settings import DropSettings, Settings
 
 LOCAL_SETTLE_S, REMOTE_SETTLE_S = 2.0, 12.0  # an SMB client caches listings and sizes for 10 s
 
+VOLUME_NOTE = "volume:"  # with a drop's name: under what the ledger keeps where its volume is mounted
+
 
 class Assembly(AbstractContextManager["Assembly"]):
     """Everything of one running agent; leaving it gives every thread, connection and watch back."""
@@ -180,7 +182,7 @@ def identity(bundle: BundleRecord) -> dict[str, str | int]:
 
 def anchor_of(drop: DropSettings, ledger: Ledger) -> Anchor:
     """What knows the volume of a drop folder, from the ledger's memory."""
-    note = f"volume:{drop.name}"
+    note = VOLUME_NOTE + drop.name
     return Anchor(
         drop.path,
         lambda: ledger.recall(note),

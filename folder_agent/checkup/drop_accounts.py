@@ -13,12 +13,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from folder_agent.assembly import VOLUME_NOTE
 from folder_agent.core.errors import AgentError, Problem, problem
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF
 from folder_agent.core.naming import safe_name
 from folder_agent.core.reconciling import Difference
 from folder_agent.core.records import FileKind, FileRecord
 from folder_agent.edges.drop_folder import RealDropFolder
+from folder_agent.edges.drop_folder.mounts import Anchor
 from folder_agent.edges.paths import from_text
 from folder_agent.settings import DropSettings
 
@@ -35,7 +37,8 @@ class DropAccount:
     def __init__(self, settings: DropSettings, ledger: Reads) -> None:
         self.name, self._ledger = settings.name, ledger
         shelves = (settings.done_dir, settings.failed_dir)
-        self._folder = RealDropFolder(settings.name, settings.path, shelves, settings.marker)
+        anchor = anchor_of(settings, ledger)
+        self._folder = RealDropFolder(settings.name, settings.path, shelves, settings.marker, anchor)
         self._outage: Problem | None = None
         self._gone: dict[str, FileRecord] = {}
         self._new: set[str] = set()
@@ -120,6 +123,16 @@ class DropAccount:
                 found = os.stat(place, follow_symlinks=False)  # noqa: PTH116 - lstat, and long paths do not matter here
                 times.append(max(found.st_ctime, found.st_mtime) if sys.platform == "win32" else found.st_ctime)
         return max(times) if len(times) >= len(parts) else None
+
+
+def anchor_of(settings: DropSettings, ledger: Reads) -> Anchor:
+    """What knows whether the drop folder's volume is the one that the agent saw last. Remembers nothing new."""
+    return Anchor(
+        settings.path,
+        lambda: ledger.recall(VOLUME_NOTE + settings.name),
+        lambda _text: None,
+        lambda: [record.path for record in ledger.open_files(settings.name)],
+    )
 
 
 def _top(path: str) -> str:

@@ -51,6 +51,9 @@ def _require_reach(settings: Settings) -> None:
             except OSError as error:
                 reason = problem("FA-DROP-GONE", str(place), detail=name_of(error))
                 raise failure(reason, Disposition.FATAL) from None
+        if not drop.done_dir.is_dir() and not drop.failed_dir.is_dir():
+            # An agent makes both where it works: this is the empty folder that an unmounted volume leaves.
+            raise failure(problem("FA-DROP-GONE", str(drop.path), detail="neither done/ nor failed/ is there"))
 
 
 class _Finder:

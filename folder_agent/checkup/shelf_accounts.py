@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from folder_agent.assembly import shelves_of
+from folder_agent.checkup.drop_accounts import anchor_of
 from folder_agent.core.errors import AgentError, Problem, problem
 from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.receipts import parse
@@ -56,35 +57,38 @@ def shelves_of_all(settings: Settings, ledger: Reads, *, verify: bool = False) -
             drops[shelf, normal(place)].append(drop.name)
     reader = ShelfAccount.reader(settings, verify=verify)
     return [
-        ShelfAccount(shelf, places[key], names, ledger, reader, _root_of(places[key], settings))
+        ShelfAccount(
+            shelf, places[key], names, ledger, reader, is_made_later=_is_in_reach(places[key], settings, ledger)
+        )
         for (shelf, key), names in drops.items()
     ]
 
 
-def _root_of(place: Path, settings: Settings) -> Path | None:
-    roots = (drop.path for drop in settings.drops)
-    return next((root for root in roots if is_inside(normal(place), frozenset({normal(root)}))), None)
+def _is_in_reach(place: Path, settings: Settings, ledger: Reads) -> bool:
+    """Whether the shelf lies in a drop folder that is there itself."""
+    around = [drop for drop in settings.drops if is_inside(normal(place), frozenset({normal(drop.path)}))]
+    return any(anchor_of(drop, ledger).is_home() for drop in around)
 
 
 class ShelfAccount:
-    """One shelf. `drops` are the names of the drop folders that it serves; `root` is the one that it lies in."""
+    """One shelf. `drops` are the names of the drop folders that it serves; `is_made_later`: if it is not there,
+    the agent has not made it yet."""
 
     def __init__(
-        self, shelf: str, place: Path, drops: Sequence[str], ledger: Reads, reader: Reader, root: Path | None
+        self, shelf: str, place: Path, drops: Sequence[str], ledger: Reads, reader: Reader, *, is_made_later: bool
     ) -> None:
         self.shelf, self.place, self.drops = shelf, place.absolute(), drops
-        self._ledger, self._reader, self._root = ledger, reader, root
+        self._ledger, self._reader = ledger, reader
         self._explained: dict[tuple[str, str], int] = defaultdict(int)  # tallied bundles whose folders were met
-        self._outage = self._probe()
+        self._outage = self._probe(is_made_later)
 
-    def _probe(self) -> Problem | None:
+    def _probe(self, is_made_later: bool) -> Problem | None:
         """What keeps the shelf from being listed. One that is not in its drop folder, though that is there, is empty;
         elsewhere it may be on a volume that is not mounted now, and proves nothing once the ledger was in use."""
         try:
             with os.scandir(openable(self.place)):
                 return None
         except OSError as error:
-            is_made_later = self._root is not None and self._root.is_dir()
             if is_gone(error) and (is_made_later or not self._ledger.latest_bundles(1)):
                 return None
             return shelf_failure(error, self.shelf).problem

@@ -19,6 +19,8 @@ from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
 from folder_agent.core.rebuilding import Rebuilt
 from folder_agent.core.rebuilding import rebuild as rebuilt_from
 from folder_agent.edges.ledger.rebuilding import rebuild as write
+from folder_agent.edges.logs import LogPublisher
+from folder_agent.edges.tenancy import Tenancy
 
 _MOST_LINES = 50  # folders that prove nothing; JSON has them all
 _STRAY = problem("FA-REC-STRAY")
@@ -40,7 +42,11 @@ def rebuild(config: Path, *, force: bool, as_json: bool, language: Language) -> 
     loaded = settings.load(config)
     count = Count()
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    kept = write(loaded.ledger.url or "", _found(loaded, count), stamp, force=force)
+    tenancy = Tenancy(loaded, LogPublisher())  # as an agent would: so that none runs on it, on whichever machine
+    try:
+        kept = write(loaded.ledger.url or "", _found(loaded, count), stamp, force=force)
+    finally:
+        tenancy.release()
     if as_json:
         say_json(_report(count, kept))
     else:

@@ -225,13 +225,45 @@ def test_a_ledger_in_use_is_not_touched(site: Site) -> None:
             time.sleep(0.1)
         told = site.command("ledger", "rebuild", "--force")
         assert told.returncode == 1
-        assert "FA-LEDGER-OPEN" in told.stderr
+        assert "FA-IN-USE" in told.stderr
         assert not list(site.root.glob("ledger.db.corrupt*"))
         assert agent.poll() is None
     finally:
         agent.terminate()
         agent.wait(WAIT_S)
     assert site.command("ledger", "rebuild", "--force").returncode == 0
+
+
+def test_a_ledger_that_any_other_program_has_open_is_not_touched(busy: Site) -> None:
+    script = (
+        "import sys\n"
+        "from folder_agent.edges.ledger import open_ledger\n"
+        f"ledger = open_ledger('sqlite:///{ledger_of(busy).as_posix()}')\n"
+        "print(ledger.tallies().files, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    before = ledger_of(busy).read_bytes()
+    other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        told = busy.command("ledger", "rebuild", "--force")
+        assert told.returncode == 1
+        assert "FA-LEDGER-OPEN" in told.stderr
+        assert ledger_of(busy).read_bytes() == before
+    finally:
+        other.communicate()
+    assert busy.command("ledger", "rebuild", "--force").returncode == 0
+
+
+def test_an_empty_folder_in_the_place_of_a_volume_is_no_reason_to_forget_it_all(busy: Site) -> None:
+    busy.drop.rename(busy.root / "unmounted")
+    busy.drop.mkdir()
+    ledger_of(busy).unlink()
+    told = busy.command("ledger", "rebuild")
+    assert told.returncode == 1
+    assert "FA-DROP-GONE" in told.stderr
+    assert not ledger_of(busy).exists()
 
 
 def test_a_shelf_out_of_reach_stops_the_rebuild(busy: Site) -> None:

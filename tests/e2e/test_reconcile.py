@@ -371,3 +371,15 @@ def accounts_that_wait(site: Site) -> Iterator[Accounts]:
     loaded = settings.load(site.config(), {})
     with reading(loaded) as ledger:
         yield Accounts(loaded, ledger or NoLedger())
+
+
+def test_an_empty_folder_in_the_place_of_a_volume_proves_nothing(delivered: Site) -> None:
+    make_ct(delivered.drop / "CT2", images=2, imageCnt=14)
+    assert delivered.once() == 4
+    elsewhere = json.dumps({"root": str(delivered.drop.absolute()), "mount": "/mnt/elsewhere"})
+    in_ledger(delivered, f"INSERT OR REPLACE INTO notes (name, content) VALUES ('volume:ct', '{elsewhere}')")
+    delivered.drop.rename(delivered.root / "unmounted")
+    delivered.drop.mkdir()
+    _, differences, code = look(delivered)
+    assert {one.problem.code for one in differences} == {"FA-DROP-GONE", "FA-SHELF"}
+    assert code == 1
