@@ -20,12 +20,14 @@ from folder_agent.core.records import BundleRecord, SidecarReading
 _NEVER = float("inf")
 _SETTLING = "FA-SETTLING"
 _GROUP_SHARE = 20.0  # times what grouping took, between two: with many bundles it must not take the machine over
+_ALONE_S = 60.0  # how often it is asked whether the exam of a sidecar that came alone has been delivered
 
 
 @dataclass(slots=True)
 class _Judged:
     group: Group
     look_at: float  # monotonic: when time alone may change the verdict
+    ready_since: float | None = None  # monotonic: since when only files that may be another's keep it waiting
 
 
 class Bundles:
@@ -92,7 +94,7 @@ class Bundles:
             self._regroup(now)
             self._group_at = now + _GROUP_SHARE * (self._clock.monotonic() - now)
         for judged in [j for j in self._judged.values() if j.look_at <= now]:
-            judged.look_at = self._judge(judged.group, now)
+            judged.look_at = self._judge(judged, now)
 
     def next_due(self) -> float:
         """The monotonic time at which time alone may change a verdict."""
@@ -101,10 +103,13 @@ class Bundles:
 
     def _regroup(self, now: float) -> None:
         pinned = self.pinned()
-        found = {one.key: one for one in group(self.intake.members(pinned), self._layout).groups}
+        owners = {bundle.id: bundle.key for bundle in self.open.values()}
+        found = {one.key: one for one in group(self.intake.members(pinned, owners), self._layout).groups}
         before = self._judged
         self._judged = {
-            key: before[key] if key in before and before[key].group == one else _Judged(one, now)
+            key: before[key]
+            if key in before and before[key].group == one
+            else _Judged(one, now, before[key].ready_since if key in before else None)
             for key, one in found.items()
         }
         self._let_go(found.values(), pinned)
@@ -124,14 +129,25 @@ class Bundles:
             None,
         )
 
-    def _judge(self, one: Group, now: float) -> float:
+    def _judge(self, judged: _Judged, now: float) -> float:
+        one = judged.group
         bundle = self._bundle_of(one)
         if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
             return _NEVER  # another bundle of that name is on its way; its shelving makes us group anew
         delivered = self._delivered(one)
         age = 0.0 if bundle is None else self._clock.now() - bundle.created_at
         counted = delivered.counts if delivered is not None else None
-        verdict = judge(one, self._rules, now, age, changed_at=self.intake.gone_at, delivered=counted)
+        verdict = judge(
+            one,
+            self._rules,
+            now,
+            age,
+            changed_at=self.intake.gone_at,
+            delivered=counted,
+            ready_since=judged.ready_since,
+        )
+        is_ready = isinstance(verdict, Waiting) and verdict.is_ready
+        judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
         if bundle is None:
             if not one.sidecars and _is_settling(verdict):
                 return _look_at(verdict)  # its sidecar may be on the way, or its files may belong elsewhere by header
@@ -141,7 +157,10 @@ class Bundles:
         self._know(bundle, one)
         self.intake.assign([member.path for member in one.members], bundle.id)
         self._apply(bundle, one, verdict)
-        return _look_at(verdict)
+        is_alone = len(one.members) == len(one.sidecars)  # its exam may be delivered meanwhile, from another place
+        return (
+            min(_look_at(verdict), now + _ALONE_S) if is_alone and isinstance(verdict, Waiting) else _look_at(verdict)
+        )
 
     def _bundle_of(self, one: Group) -> BundleRecord | None:
         bundle_id = self._by_key.get(one.key)

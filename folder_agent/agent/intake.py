@@ -5,7 +5,7 @@ Everything that is known of the files is rebuilt from looks; the ledger only rem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from folder_agent.core.catalogue import disposition
@@ -123,9 +123,14 @@ class Intake:
         count)."""
         return any(t.member.finding is None and t.record.bundle_id not in pinned for t in self._pending.values())
 
-    def members(self, pinned: frozenset[int]) -> list[Member]:
-        """What grouping sorts: every file that is not in other hands."""
-        return [t.member for t in self.tracked.values() if t.record.bundle_id not in pinned]
+    def members(self, pinned: frozenset[int], owners: Mapping[int, str]) -> list[Member]:
+        """What grouping sorts: every file that is not in other hands. `owners` are the keys of bundles; a file that
+        changed says of which it was."""
+        return [
+            t.member if t.member.finding is not None else replace(t.member, owner=owners.get(t.record.bundle_id or 0))
+            for t in self.tracked.values()
+            if t.record.bundle_id not in pinned
+        ]
 
     def records(self, paths: Iterable[str]) -> tuple[FileRecord, ...]:
         """The ledger's rows of those files."""

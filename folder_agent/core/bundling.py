@@ -38,6 +38,7 @@ class Waiting:
     reasons: tuple[Problem, ...]
     look_at: float | None
     overdue: bool = False
+    is_ready: bool = False  # but for files that are arriving, of which nobody knows yet whose they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,15 @@ def judge(
     *,
     changed_at: float | None = None,
     delivered: Counts | None = None,
+    ready_since: float | None = None,
 ) -> Verdict:
     """The verdict on a group at the monotonic time `now`, for a bundle that was opened `age_s` seconds ago.
 
     `changed_at` is when a file of it was last seen to go away; `delivered` is what was counted when its exam was
-    delivered before: then a sidecar alone is an update, of an exam that has those files.
+    delivered before: then a sidecar alone is an update, of an exam that has those files; `ready_since` is since when
+    only others' files kept it waiting (monotonic).
     """
-    verdict = _judge(group, rules, now, changed_at, delivered)
+    verdict = _judge(group, rules, now, changed_at, delivered, ready_since)
     if not isinstance(verdict, Waiting) or age_s < rules.deadline_s:
         return _look_at_deadline(verdict, now, rules.deadline_s - age_s)
     hours = round(rules.deadline_s / 3600)
@@ -87,7 +90,14 @@ def judge(
     return replace(verdict, overdue=True)
 
 
-def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | None, delivered: Counts | None) -> Verdict:
+def _judge(
+    group: Group,
+    rules: BundleRules,
+    now: float,
+    changed_at: float | None,
+    delivered: Counts | None,
+    ready_since: float | None,
+) -> Verdict:
     files = [member for member in group.members if member.kind is not FileKind.TEMPORARY]
     unsettled = [member for member in files if member.finding is None]
     if unsettled:
@@ -97,7 +107,8 @@ def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | Non
         return Waiting(unopened, None)
     if not group.sidecars:
         return Waiting((problem("FA-NO-SIDECAR"),), None)
-    quiet_at = max([m.watched.since for m in group.members] + [changed_at or now - rules.quiet_s]) + rules.quiet_s
+    changes = [member.watched.since for member in group.members] + ([] if changed_at is None else [changed_at])
+    quiet_at = max(changes) + rules.quiet_s
     sidecar = group.sidecars[0]
     reading = sidecar.finding.sidecar if sidecar.finding else None
     problems = _every_problem(group, reading, rules)
@@ -107,6 +118,11 @@ def _judge(group: Group, rules: BundleRules, now: float, changed_at: float | Non
         if missing:
             return Waiting(missing, quiet_at if quiet_at > now else None)
         assert reading is not None  # without a reading there is a problem
+        if group.maybe and (delivered is not None or not _is_trusted(group, reading, rules)):
+            # Nothing says that a file which is just arriving is not of this exam; but a busy folder is never still.
+            until = (now if ready_since is None else ready_since) + rules.quiet_s
+            if now < until:
+                return Waiting((problem("FA-SETTLING", count=len(group.maybe)),), until, is_ready=True)
         return Complete(reading, sidecar, found, _warnings(group, reading))
     may_grow = any(one.code in _MAY_GROW for one in problems)
     if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):

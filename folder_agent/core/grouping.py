@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from folder_agent.core.records import FileKind, Finding, ListedFile
@@ -24,6 +24,7 @@ class Member:
     kind: FileKind  # by name, until the finding knows better
     watched: Watched
     finding: Finding | None = None
+    owner: str | None = None  # the group that it was of before it changed: until it is known again, it still is
 
     @property
     def folder(self) -> str:
@@ -40,6 +41,7 @@ class Group:
     is_folder: bool  # folder layout: everything below `base` belongs
     sidecars: tuple[Member, ...]
     files: tuple[Member, ...]  # everything else, junk and markers included
+    maybe: tuple[Member, ...] = ()  # flat layout: still changing, and may turn out to belong by header
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -204,6 +206,7 @@ def _adopt_by_header(groups: Sequence[Group], files: Sequence[Member]) -> tuple[
     A group whose sidecar lists its files takes nothing more; two that both fit leave the file where it is.
     """
     by_study: dict[tuple[str, str], set[int]] = defaultdict(set)
+    by_key = {one.key: {index} for index, one in enumerate(groups)}
     for index, one in enumerate(groups):
         for sidecar in one.sidecars:
             reading = sidecar.finding.sidecar if sidecar.finding else None
@@ -215,17 +218,23 @@ def _adopt_by_header(groups: Sequence[Group], files: Sequence[Member]) -> tuple[
     taken: dict[int, list[Member]] = defaultdict(list)
     left = []
     for member in files:
-        facts = member.finding.dicom if member.finding else None
-        fits = facts and (by_study.get(("study", facts.study)) or by_study.get(("accession", facts.accession or "")))
+        if member.finding is None:
+            fits = by_key.get(member.owner or "")
+        elif (facts := member.finding.dicom) is not None:
+            fits = by_study.get(("study", facts.study)) or by_study.get(("accession", facts.accession or ""))
+        else:
+            fits = None
         if fits and len(fits) == 1:
             taken[next(iter(fits))].append(member)
         else:
             left.append(member)
-    return [_with(one, taken[i]) if i in taken else one for i, one in enumerate(groups)], left
+    maybe = tuple(member for member in left if member.finding is None and member.kind is FileKind.UNKNOWN)
+    return [_with(one, taken.get(index, ()), maybe) for index, one in enumerate(groups)], left
 
 
-def _with(one: Group, more: Sequence[Member]) -> Group:
-    return Group(one.key, one.name, one.base, one.is_folder, one.sidecars, _by_path([*one.files, *more]))
+def _with(one: Group, more: Sequence[Member], maybe: tuple[Member, ...]) -> Group:
+    files = _by_path([*one.files, *more]) if more else one.files
+    return replace(one, files=files, maybe=() if one.is_folder else maybe)
 
 
 def _without_sidecar(files: Sequence[Member], layout: Layout) -> tuple[list[Group], list[Member]]:

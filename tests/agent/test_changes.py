@@ -136,6 +136,16 @@ def test_an_update_of_a_delivered_exam_needs_no_images(world: World) -> None:
     assert [exam["patientName"] for exam in world.gateway.exams] == ["测试甲", "改名"]
 
 
+def test_a_sidecar_that_waits_alone_notices_that_its_exam_was_delivered_from_elsewhere(new_world: NewWorld) -> None:
+    world = new_world(drops=("ct", "mr"))
+    world.drop.put("A1.json", sidecar(1, imageCnt=1, patientName="改名"))
+    world.run(100.0)
+    world.drop_exam(1, drop="mr")
+    world.run(90.0)
+    assert [exam["patientName"] for exam in world.gateway.exams] == ["测试甲", "改名"]
+    assert world.states() == {"A1": "DONE", "CT1": "DONE"}
+
+
 @pytest.mark.parametrize("layout", ["folder", "flat"])
 def test_a_newcomer_that_belongs_to_nobody_delays_nobody(new_world: NewWorld, layout: str) -> None:
     world = new_world(layout=layout)

@@ -101,3 +101,38 @@ def test_files_that_cannot_be_looked_into_while_the_share_is_away_do_not_make_th
     world.drop.outage = None
     world.run(60.0)
     assert world.states() == {"CT1": "DONE"}
+
+def test_a_file_that_changes_stays_with_its_exam_until_it_is_known_again(new_world: NewWorld) -> None:
+    world = new_world(quiet_s=60.0)
+    world.drop.put("A1.json", sidecar(1, imageCnt=None))
+    world.drop.put("IM1", an_image(1, 1))
+    world.drop.put("IM2", an_image(1, 2))
+    newer = [("IM1", an_image(1, 1, pixels="newer"))]
+    world.gateway.image_line.on_way = lambda: [world.drop.put(*one) for one in newer] and newer.clear()
+    world.run(180.0)
+    assert world.states() == {"A1": "DONE"}
+    assert [exam["imageCnt"] for exam in world.gateway.exams] == [2]
+    assert world.drop.files == {}
+
+
+def test_silence_is_not_trusted_while_a_file_that_may_belong_is_still_arriving(new_world: NewWorld) -> None:
+    world = new_world(quiet_s=60.0, scan_s=1.0)
+    world.drop.put("A1.json", sidecar(1, imageCnt=None))
+    world.drop.put("IM1", an_image(1, 1))
+    world.run(58.0)
+    for length in (10, 20, 30, 40):
+        world.drop.put("IM2", an_image(1, 2)[:length])
+        world.run(1.0)
+    world.drop.put("IM2", an_image(1, 2))
+    world.run(90.0)
+    assert [exam["imageCnt"] for exam in world.gateway.exams] == [2]
+
+
+def test_in_a_folder_that_is_never_still_an_exam_is_not_kept_waiting_for_ever(new_world: NewWorld) -> None:
+    world = new_world(quiet_s=60.0, scan_s=1.0)
+    world.drop.put("A1.json", sidecar(1, imageCnt=None))
+    world.drop.put("IM1", an_image(1, 1))
+    for second in range(180):
+        world.drop.put("other.bin", b"x" * second)
+        world.run(1.0)
+    assert world.states() == {"A1": "DONE"}
