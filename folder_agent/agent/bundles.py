@@ -15,7 +15,7 @@ from folder_agent.core.exam import personal_values
 from folder_agent.core.grouping import Group, Layout, group
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
 from folder_agent.core.ports import Clock, Ledger
-from folder_agent.core.records import BundleRecord, SidecarReading
+from folder_agent.core.records import BundleRecord, FileKind, SidecarReading
 
 _NEVER = float("inf")
 _SETTLING = "FA-SETTLING"
@@ -155,7 +155,7 @@ class Bundles:
             if bundle is None:
                 return now + self._rules.settle_s
         self._know(bundle, one)
-        self.intake.assign([member.path for member in one.members], bundle.id)
+        self.intake.assign(_paths(one), bundle.id)
         self._apply(bundle, one, verdict)
         is_alone = len(one.members) == len(one.sidecars)  # its exam may be delivered meanwhile, from another place
         return (
@@ -218,7 +218,7 @@ class Bundles:
             bundle = self._step(bundle, BundleEvent.REOPEN, due_at=None)  # another exam than the one tried before
         if bundle.state is BundleState.GATHERING:
             bundle = self._step(bundle, BundleEvent.COMPLETE, reasons=(), overdue=False, **what)
-        files = self.intake.records(member.path for member in one.members)
+        files = self.intake.records(_paths(one))
         self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field)
 
     def _refuse(self, bundle: BundleRecord, one: Group, verdict: Refused) -> None:
@@ -249,6 +249,11 @@ def _identity(reading: SidecarReading) -> dict[str, Any]:
         "study_id": reading.get("studyId"),
         "emergency": reading.get("studyCategory") == "emergency",
     }
+
+
+def _paths(one: Group) -> list[str]:
+    """The files that the bundle takes with it. A temporary one is somebody's who is not done with it: it stays."""
+    return [member.path for member in one.members if member.kind is not FileKind.TEMPORARY]
 
 
 def _reading(one: Group) -> SidecarReading | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
 from folder_agent.core.lifecycle import FileState
@@ -49,6 +53,21 @@ def test_a_growing_temporary_file_does_not_keep_a_whole_exam_waiting(world: Worl
         world.run(1.0)
     assert world.states() == {"CT1": "DONE"}
     assert list(world.drop.files) == ["CT1/next.part"]
+
+
+@pytest.mark.parametrize("patient", [{}, {"patientId": None}], ids=["delivered", "refused"])
+def test_a_temporary_file_stays_where_it_is_and_becomes_a_file_of_its_own(
+    world: World, patient: dict[str, Any]
+) -> None:
+    world.drop_exam(images=1, **patient)
+    world.drop.put("CT1/2.dcm.part", an_image(1, 2))
+    world.run(120.0)
+    assert world.states() == {"CT1": "REFUSED" if patient else "DONE"}
+    assert list(world.drop.files) == ["CT1/2.dcm.part"]
+    assert owner_of(world, "CT1/2.dcm.part") is None
+    world.drop.files["CT1/2.dcm"] = world.drop.files.pop("CT1/2.dcm.part")
+    world.run(20.0)
+    assert world.codes("CT1") == ["FA-NO-SIDECAR"]
 
 
 def test_a_report_that_is_written_slowly_does_not_tear_its_exam(new_world: NewWorld) -> None:
@@ -101,6 +120,7 @@ def test_files_that_cannot_be_looked_into_while_the_share_is_away_do_not_make_th
     world.drop.outage = None
     world.run(60.0)
     assert world.states() == {"CT1": "DONE"}
+
 
 def test_a_file_that_changes_stays_with_its_exam_until_it_is_known_again(new_world: NewWorld) -> None:
     world = new_world(quiet_s=60.0)
