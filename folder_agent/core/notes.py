@@ -53,6 +53,7 @@ _NOT_SENT: dict[FileKind, str] = {
     FileKind.PDF: "no transport is set up for this kind of file",
     FileKind.UNKNOWN: "could not be read",
 }
+_NOT_ACCEPTED = dict.fromkeys((FileKind.SIDECAR, FileKind.DICOM, FileKind.PDF), "the gateway has not accepted it")
 
 
 def why_note(
@@ -134,7 +135,7 @@ def receipt(
         "encoding": encoding,
         "exam": dict(exam),
         "files": [_sent(file, inside[file.path], zone) for file in sent],
-        "notSent": [_unsent(file, inside[file.path]) for file in unsent],
+        "notSent": [_unsent(file, inside[file.path], is_delivered) for file in unsent],
         "warnings": [{"code": warning.code, "text": explain(warning, "en")} for warning in warnings],
     }
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
@@ -160,13 +161,14 @@ def _sent(file: FileRecord, path: str, zone: tzinfo | None) -> dict[str, str | i
     }
 
 
-def _unsent(file: FileRecord, path: str) -> dict[str, str | int]:
-    return {"path": path, "kind": file.kind.value, "size": file.stamp.size, "why": _why_not_sent(file)}
+def _unsent(file: FileRecord, path: str, is_delivered: bool) -> dict[str, str | int]:
+    why = _why_not_sent(file, _NOT_SENT if is_delivered else _NOT_SENT | _NOT_ACCEPTED)
+    return {"path": path, "kind": file.kind.value, "size": file.stamp.size, "why": why}
 
 
-def _why_not_sent(file: FileRecord) -> str:
+def _why_not_sent(file: FileRecord, by_kind: Mapping[FileKind, str]) -> str:
     if file.reason is None:
-        return _NOT_SENT[file.kind]
+        return by_kind[file.kind]
     return explain(replace(file.reason, path=None), "en")  # its path stands beside it
 
 

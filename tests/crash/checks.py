@@ -93,10 +93,12 @@ def _of_bundle(yard: Yard, bundle: BundleRecord, files: list[FileRecord]) -> Ite
     target = Path(bundle.target)
     if bundle.state is not BundleState.DONE and not target.exists():
         return  # put back
-    if not (target / note).is_file():
-        yield f"{bundle.name} has no {note}"
-    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} - {note}
     shelved = [file for file in files if file.state is not FileState.VANISHED]
+    notes = {note} | ({RECEIPT} if any(file.state is FileState.SENT for file in shelved) else set())
+    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    if notes - there:
+        yield f"{bundle.name} has no {' and no '.join(sorted(notes - there))}"
+    there -= notes
     inside = places([file.path for file in shelved])
     if there != set(inside.values()):
         yield f"{bundle.name} holds {sorted(there)}, and the ledger says {sorted(inside.values())}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 _CHANGES_NOTHING = """
 ledger.accepted ledger.bundle ledger.files_of ledger.find_bundles ledger.history ledger.last_delivered
 ledger.latest_bundles ledger.open_bundles ledger.open_files ledger.recall ledger.tallies ledger.target_is_taken
-ledger.close
+ledger.bundles_between ledger.day_tallies ledger.files_between ledger.close
 shelves.choose shelves.is_free shelves.read shelves.has_failed
 gateway.for_exam gateway.close form.for_exam
 drop.below drop.digest drop.inspect drop.kind drop.locate drop.look drop.stamp drop.unlisted

@@ -203,7 +203,11 @@ def test_a_file_that_is_too_large_for_the_gateway_fails_with_its_reason_and_the_
         exams = {"CT2": exam(site, 2)}
         agent.until_states(CT1="FAILED", CT2="DONE")
     failed = site.shelf("failed")["CT1"]
-    assert {path.name: path.read_bytes() for path in failed.iterdir() if path.name != "WHY.txt"} == dropped
+    notes = {"WHY.txt", "receipt.json"}
+    assert {path.name: path.read_bytes() for path in failed.iterdir() if path.name not in notes} == dropped
+    told = json.loads((failed / "receipt.json").read_bytes())
+    assert {file["kind"] for file in told["files"]} == {"DICOM"}
+    assert {file["why"] for file in told["notSent"]} == {"the gateway has not accepted it"}
     assert "FA-GW-TOO-LARGE" in (failed / "WHY.txt").read_text(encoding="utf-8-sig")
     assert set(site.received().exams) == {"ACC2"}
     assert set(exams) == set(site.shelf("done"))
