@@ -144,6 +144,10 @@ class Ledger(Protocol):
         """Whether some bundle has recorded this place on a shelf."""
         ...
 
+    def bundle_at(self, target: str) -> BundleRecord | None:
+        """The bundle that has recorded this place on a shelf."""
+        ...
+
     def history(self, bundle_id: int) -> list[HistoryEntry]:
         """The transitions of one bundle and of its files, oldest first."""
         ...
@@ -157,7 +161,7 @@ class Ledger(Protocol):
         ...
 
     def tallies(self) -> Tallies:
-        """How many bundles and files there are in each state."""
+        """How many bundles and files there are in each state, those included that are no rows any more."""
         ...
 
     def bundles_between(self, since: float, until: float, after: int = 0, limit: int = 1000) -> list[BundleRecord]:
@@ -167,6 +171,13 @@ class Ledger(Protocol):
     def files_between(self, since: float, until: float) -> list[FileCount]:
         """How many files were first seen in [since, until), for each quarter of an hour, drop folder, state,
         kind, and whether they are open."""
+        ...
+
+    def compact(self, drop: str, before: float, day_of: Callable[[float], str]) -> int:
+        """Turn a few rows of what ended before that time (epoch seconds) into day tallies: delivered and withdrawn
+        bundles with their files and history, and files that vanished alone. How many bundles and such files that were;
+        0: there is nothing more to do. Neither totals nor numbers to come change by it. `day_of` says to which day
+        (YYYY-MM-DD) a time belongs."""
         ...
 
     def day_tallies(self, first_day: str, last_day: str) -> list[DayTally]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import PureWindowsPath
@@ -29,9 +29,17 @@ class _Rows:
     history: list[HistoryEntry] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     taken: dict[tuple[str, ...], Record] = field(default_factory=dict)
+    dropped: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)  # day, drop, subject, state
 
     def copy(self) -> _Rows:
-        return _Rows(dict(self.files), dict(self.bundles), list(self.history), dict(self.notes), dict(self.taken))
+        return _Rows(
+            dict(self.files),
+            dict(self.bundles),
+            list(self.history),
+            dict(self.notes),
+            dict(self.taken),
+            Counter(self.dropped),
+        )
 
     def put(self, record: Record) -> None:
         old = self.files.get(record.id) if isinstance(record, FileRecord) else self.bundles.get(record.id)
@@ -47,6 +55,15 @@ class _Rows:
             raise StaleState(f"no bundle {record.bundle_id}")
         else:
             self.files[record.id] = replace(record, reason=record.reason and record.reason.masked())
+
+    def forget(self, record: Record, drop: str, day: str) -> None:
+        """Count it, and drop its row."""
+        subject = "bundle" if isinstance(record, BundleRecord) else "file"
+        self.dropped[day, drop, subject, str(record.state)] += 1
+        self.history = [one for one in self.history if (one.subject, one.subject_id) != (subject, record.id)]
+        for claim in _unique(record):
+            del self.taken[claim]
+        del (self.bundles if isinstance(record, BundleRecord) else self.files)[record.id]
 
     def change(self, state: str, record: Record) -> None:
         """Write the record over its row, but never the claim."""
@@ -70,7 +87,6 @@ class FakeLedger:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._rows = _Rows()
-        self.dropped: list[DayTally] = []  # what is no row any more
 
     def open_bundles(self) -> list[BundleRecord]:
         found = [bundle for bundle in self._rows.bundles.values() if _is_open(bundle)]
@@ -93,7 +109,9 @@ class FakeLedger:
         with self._changing() as rows:
             for seen in sightings:
                 kind = kinds.get(seen.path, FileKind.UNKNOWN)
-                record = FileRecord(len(rows.files) + 1, drop, seen.path, seen.stamp, FileState.SEEN, kind, seen_at=at)
+                record = FileRecord(
+                    max(rows.files, default=0) + 1, drop, seen.path, seen.stamp, FileState.SEEN, kind, seen_at=at
+                )
                 rows.put(record)
                 rows.tell(at, "", "see", record)
                 records.append(record)
@@ -101,7 +119,7 @@ class FakeLedger:
 
     def open_bundle(self, drop: str, key: str, name: str, at: float) -> BundleRecord:
         with self._changing() as rows:
-            record = BundleRecord(len(rows.bundles) + 1, drop, key, name, BundleState.GATHERING, at, at)
+            record = BundleRecord(max(rows.bundles, default=0) + 1, drop, key, name, BundleState.GATHERING, at, at)
             rows.put(record)
             rows.tell(at, "", "open", record)
         return record
@@ -148,6 +166,9 @@ class FakeLedger:
     def target_is_taken(self, target: str) -> bool:
         return any(bundle.target == target for bundle in self._rows.bundles.values())
 
+    def bundle_at(self, target: str) -> BundleRecord | None:
+        return next((bundle for bundle in self._rows.bundles.values() if bundle.target == target), None)
+
     def history(self, bundle_id: int) -> list[HistoryEntry]:
         mine = {("bundle", bundle_id), *(("file", file.id) for file in self.files_of(bundle_id))}
         return [entry for entry in self._rows.history if (entry.subject, entry.subject_id) in mine]
@@ -164,8 +185,8 @@ class FakeLedger:
         waiting = [bundle.created_at for bundle in self.open_bundles() if bundle.state not in ON_THE_WAY_TO_A_SHELF]
         loose = [file for file in self._rows.files.values() if _is_open(file) and file.bundle_id is None]
         return Tallies(
-            bundles=dict(Counter(str(bundle.state) for bundle in self._rows.bundles.values())),
-            files=dict(Counter(str(file.state) for file in self._rows.files.values())),
+            bundles=Counter(str(bundle.state) for bundle in self._rows.bundles.values()) + self._dropped("bundle"),
+            files=Counter(str(file.state) for file in self._rows.files.values()) + self._dropped("file"),
             oldest_open_at=min(waiting, default=None),
             unassigned=sum(file.kind in {FileKind.DICOM, FileKind.PDF, FileKind.UNKNOWN} for file in loose),
         )
@@ -183,7 +204,35 @@ class FakeLedger:
         return [FileCount(*kind, total) for kind, total in counts.items()]
 
     def day_tallies(self, first_day: str, last_day: str) -> list[DayTally]:
-        return sorted((one for one in self.dropped if first_day <= one.day <= last_day), key=astuple)
+        tallies = [DayTally(*kind, total) for kind, total in self._rows.dropped.items()]
+        return sorted((one for one in tallies if first_day <= one.day <= last_day), key=astuple)
+
+    def compact(self, drop: str, before: float, day_of: Callable[[float], str]) -> int:
+        with self._changing() as rows:
+            newest = (max(rows.files, default=0), max(rows.bundles, default=0))
+            ended = [
+                (bundle, files)
+                for bundle in rows.bundles.values()
+                if (bundle.drop, bundle.state in {BundleState.DONE, BundleState.WITHDRAWN}) == (drop, True)
+                and bundle.changed_at < before
+                and not any(map(_is_open, files := self.files_of(bundle.id)))
+                and bundle.id != newest[1]
+                and all(file.id != newest[0] for file in files)
+            ]
+            strays = [
+                file
+                for file in rows.files.values()
+                if (file.drop, file.state, file.bundle_id) == (drop, FileState.VANISHED, None)
+                and (file.seen_at or 0.0) < before
+                and file.id != newest[0]
+            ]
+            for bundle, files in ended:
+                rows.forget(bundle, drop, day_of(bundle.created_at))
+                for file in files:
+                    rows.forget(file, drop, day_of(file.seen_at or before))
+            for file in strays:
+                rows.forget(file, drop, day_of(file.seen_at or before))
+            return len(ended) + len(strays)
 
     def remember(self, name: str, value: str | None) -> None:
         with self._changing() as rows:
@@ -204,6 +253,12 @@ class FakeLedger:
             if (access_number is not None and bundle.access_number == access_number)
             or (study_uid is not None and bundle.study_uid == study_uid)
         ]
+
+    def _dropped(self, subject: str) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for (_, _, its_subject, state), total in self._rows.dropped.items():
+            found[state] += total if its_subject == subject else 0
+        return +found
 
     @contextmanager
     def _changing(self) -> Iterator[_Rows]:

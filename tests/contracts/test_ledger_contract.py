@@ -627,7 +627,7 @@ def test_the_tests_transitions_are_lawful() -> None:
 def drop_rows(ledger: Ledger, *tallies: DayTally) -> None:
     """Let the ledger hold what a compaction leaves of rows."""
     if isinstance(ledger, FakeLedger):
-        ledger.dropped.extend(tallies)
+        ledger._rows.dropped.update({(one.day, one.drop, one.subject, one.state): one.total for one in tallies})
         return
     assert isinstance(ledger, PeeweeLedger)
     rows = [dict(zip(("day", "drop_name", "subject", "state", "total"), astuple(one), strict=True)) for one in tallies]
@@ -675,3 +675,109 @@ def test_tallies_of_days_are_told_in_order(ledger: Ledger) -> None:
     drop_rows(ledger, *reversed(tallies))
     assert ledger.day_tallies("2026-01-31", "2026-01-31") == tallies[1:4]
     assert ledger.day_tallies("2026-01-01", "2026-12-31") == tallies
+
+
+# --- compaction -------------------------------------------------------------------------------------------------------
+
+LATER = 1_000.0
+
+
+def day_of(at: float) -> str:
+    """Days of 900 seconds, which is what they are multiples of everywhere."""
+    return f"2026-01-{int(at // 900) + 1:02d}"
+
+
+def compact_all(ledger: Ledger, before: float = LATER, drop: str = "ct") -> int:
+    total = 0
+    while done := ledger.compact(drop, before, day_of):
+        total += done
+    return total
+
+
+def ended(ledger: Ledger, name: str, at: float = 1.0, until: float = 5.0) -> BundleRecord:
+    """A bundle of one file that came at `at` and was delivered at `until`."""
+    bundle = ledger.open_bundle("ct", name, name, at)
+    (file,) = assign(ledger, bundle, sight(ledger, f"{name}/1", at=at))
+    step(ledger, step(ledger, file, FileEvent.SETTLE), FileEvent.ACCEPT, destination="A", accepted_at=until)
+    exam = {"access_number": f"A{name}", "study_uid": f"1.2.{name}"}
+    for event in (BundleEvent.COMPLETE, BundleEvent.SEND):
+        bundle = step(ledger, bundle, event, **exam)
+    bundle = step(ledger, bundle, BundleEvent.COMMIT, committed_at=until)
+    return step(ledger, bundle, BundleEvent.SHELVE, at=until, is_open=False)  # type: ignore[no-any-return]
+
+
+def newest(ledger: Ledger, name: str = "newest") -> None:
+    """Rows that have the highest numbers, so that the others may go."""
+    assign(ledger, ledger.open_bundle("ct", name, name, 9.0), sight(ledger, f"{name}/1"))
+
+
+def test_what_was_delivered_long_ago_becomes_a_count_of_its_day(ledger: Ledger) -> None:
+    old = ended(ledger, "old")
+    kept = ended(ledger, "kept", until=LATER)
+    newest(ledger)
+    before = ledger.tallies()
+    assert compact_all(ledger) == 1
+    assert compact_all(ledger) == 0
+    assert (ledger.bundle(old.id), ledger.files_of(old.id), ledger.history(old.id)) == (None, [], [])
+    assert ledger.last_delivered("Aold", "1.2.old") is None
+    assert ledger.bundle(kept.id) == kept
+    assert len(ledger.files_of(kept.id)) == 1
+    assert ledger.tallies() == before
+    assert [astuple(one) for one in ledger.day_tallies("0", "9")] == [
+        ("2026-01-01", "ct", "bundle", "DONE", 1),
+        ("2026-01-01", "ct", "file", "SENT", 1),
+    ]
+
+
+def test_counts_of_a_day_add_up(ledger: Ledger) -> None:
+    for number in range(3):
+        ended(ledger, f"n{number}", at=1.0 + 900.0 * (number == 2))
+        newest(ledger, f"newest {number}")
+        assert compact_all(ledger) == 1
+    assert [(one.day, one.total) for one in ledger.day_tallies("0", "9") if one.subject == "bundle"] == [
+        ("2026-01-01", 2),
+        ("2026-01-02", 1),
+    ]
+
+
+def test_nothing_that_is_open_or_failed_or_of_another_drop_is_compacted(ledger: Ledger) -> None:
+    failed = step(ledger, ledger.open_bundle("ct", "f/", "f", 1.0), BundleEvent.REFUSE)
+    step(ledger, failed, BundleEvent.SHELVE, is_open=False)
+    ledger.open_bundle("ct", "w/", "w", 1.0)
+    sight(ledger, "loose", at=1.0)
+    other = ended(ledger, "other")
+    newest(ledger)
+    assert compact_all(ledger, drop="mr") == 0
+    assert compact_all(ledger, before=5.0) == 0
+    assert len(ledger.latest_bundles()) == 4
+    assert ledger.bundle(other.id) == other
+
+
+def test_numbers_are_not_given_twice_after_a_compaction(ledger: Ledger) -> None:
+    last = ended(ledger, "last")
+    compact_all(ledger)
+    assert ledger.open_bundle("ct", "k", "k", 9.0).id > last.id
+    (file,) = sight(ledger, "later")
+    assert file.id > max([one.id for one in ledger.files_of(last.id)], default=1)
+    assert compact_all(ledger) == 1
+
+
+def test_withdrawn_bundles_and_files_that_vanished_alone_are_compacted_too(ledger: Ledger) -> None:
+    step(ledger, ledger.open_bundle("ct", "1", "x", 1.0), BundleEvent.WITHDRAW, is_open=False)
+    step(ledger, sight(ledger, "gone", at=1.0)[0], FileEvent.VANISH)
+    young = step(ledger, sight(ledger, "just gone", at=LATER)[0], FileEvent.VANISH)
+    newest(ledger)
+    before = ledger.tallies()
+    assert compact_all(ledger) == 2
+    assert ledger.tallies() == before
+    assert young.state == FileState.VANISHED
+    assert {(one.subject, one.state, one.total) for one in ledger.day_tallies("0", "9")} == {
+        ("bundle", "WITHDRAWN", 1),
+        ("file", "VANISHED", 1),
+    }
+
+
+def test_a_place_on_a_shelf_tells_its_bundle(ledger: Ledger) -> None:
+    bundle = step(ledger, ledger.open_bundle("ct", "1", "x", 1.0), BundleEvent.REFUSE, target="/failed/x")
+    assert ledger.bundle_at("/failed/x") == bundle
+    assert ledger.bundle_at("/failed/y") is None

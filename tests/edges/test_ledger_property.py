@@ -18,6 +18,7 @@ from folder_agent.core.ports import Ledger
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord, Sighting, Stamp
 from folder_agent.edges.ledger import open_ledger
 from tests.contracts.fake_ledger import FakeLedger
+from tests.contracts.test_ledger_contract import day_of
 
 PATHS = st.sampled_from(["a.dcm", "b.pdf", "检查/c", "B.pdf"])
 TEXTS = st.sampled_from([None, "A1", "A2", "1"])
@@ -102,6 +103,14 @@ class Ledgers(RuleBasedStateMachine):
     def remember(self, name: str, value: str | None) -> None:
         self.both(lambda ledger: ledger.remember(name, value))
         self.both(lambda ledger: ledger.recall(name))
+
+    @rule(age=st.floats(0, 4), drop=st.sampled_from(["ct", "mr"]))
+    def compact(self, age: float, drop: str) -> None:
+        """The totals stay what they were; the invariant compares the rest."""
+        before = self.both(lambda ledger: ledger.tallies())
+        self.both(lambda ledger: sum(iter(lambda: ledger.compact(drop, self.now - age, day_of), 0)))
+        assert self.both(lambda ledger: ledger.tallies()) == before
+        self.both(lambda ledger: ledger.day_tallies("", "9"))
 
     @rule(number=TEXTS, study=TEXTS)
     def ask_for_an_exam(self, number: str | None, study: str | None) -> None:

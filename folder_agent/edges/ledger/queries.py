@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
@@ -64,6 +65,10 @@ class Queries:
     def target_is_taken(self, target: str) -> bool:
         return self._any(self._tables.bundle.target == target)
 
+    def bundle_at(self, target: str) -> BundleRecord | None:
+        found = self._bundles(self._tables.bundle.target == target)
+        return found[0] if found else None
+
     def history(self, bundle_id: int) -> list[HistoryEntry]:
         history, file = self._tables.history, self._tables.file
         files = file.select(file.id).where(file.bundle_id == bundle_id)
@@ -93,8 +98,8 @@ class Queries:
         strays = file.open_key.is_null(False) & file.bundle_id.is_null() & file.kind.in_(_ASSIGNABLE)
         with self._session.reading():
             return Tallies(
-                bundles=_count(bundle),
-                files=_count(file),
+                bundles=_count(bundle) + self._dropped("bundle"),
+                files=_count(file) + self._dropped("file"),
                 oldest_open_at=bundle.select(fn.min(bundle.created_at)).where(waits).scalar(),
                 unassigned=file.select().where(strays).count(),
             )
@@ -125,6 +130,12 @@ class Queries:
         note = self._tables.note
         rows = self._rows(note, ("content",), note.name == name, note.name)
         return rows[0][0] if rows else None
+
+    def _dropped(self, subject: str) -> Counter[str]:
+        """How many of each state are no rows any more."""
+        tally = self._tables.tally
+        mine = tally.select(tally.state, fn.sum(tally.total)).where(tally.subject == subject).group_by(tally.state)
+        return Counter({state: int(total) for state, total in self._session.engine.fetch(mine)})
 
     def _exam(self, access_number: str | None, study_uid: str | None) -> Expression | None:
         bundle = self._tables.bundle
@@ -163,5 +174,5 @@ def _file_count(row: Any) -> FileCount:
     return FileCount(float(int(quarter) * QUARTER_S), drop, state, kind, bool(is_open), total)
 
 
-def _count(model: Any) -> dict[str, int]:
-    return dict(model.select(model.state, fn.count(model.id)).group_by(model.state).tuples())
+def _count(model: Any) -> Counter[str]:
+    return Counter(dict(model.select(model.state, fn.count(model.id)).group_by(model.state).tuples()))

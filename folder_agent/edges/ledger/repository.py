@@ -10,15 +10,15 @@ from folder_agent.core.errors import StaleState
 from folder_agent.core.lifecycle import BundleState, FileState, Transition
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord, Sighting
 from folder_agent.edges.ledger import codec
+from folder_agent.edges.ledger.compacting import Compacting
 from folder_agent.edges.ledger.engine import Change
-from folder_agent.edges.ledger.queries import Queries
 from folder_agent.edges.ledger.tables import BUNDLE_COLUMNS, FILE_COLUMNS, HISTORY_COLUMNS
 
 _CHUNK = 5_000  # rows a statement: enough to be fast, few enough to hold in memory
 _T = TypeVar("_T")
 
 
-class PeeweeLedger(Queries):
+class PeeweeLedger(Compacting):
     """The Ledger port on a database; its promises stand there. Safe for any number of threads and processes."""
 
     def sight(
