@@ -11,6 +11,7 @@ from types import TracebackType
 from folder_agent import __version__
 from folder_agent.agent.desk import DropSetup, Rules
 from folder_agent.agent.dossier import Dossier
+from folder_agent.agent.housekeeping import Household, Housekeeping
 from folder_agent.agent.loop import Agent
 from folder_agent.agent.shelf import Note
 from folder_agent.core.bundling import BundleRules
@@ -21,6 +22,7 @@ from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.notes import receipt, why_note
 from folder_agent.core.ports import DropFolder, Ledger, Publisher
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord
+from folder_agent.core.retention import Retention
 from folder_agent.core.retrying import RetryRules
 from folder_agent.core.shelving import RECEIPT, WHY
 from folder_agent.edges import durable
@@ -64,15 +66,20 @@ class Assembly(AbstractContextManager["Assembly"]):
             self.shelves = {drop.name: shelves_of(drop, anchors[drop.name]) for drop in settings.drops}
             setups = [self._setup(drop, anchors[drop.name]) for drop in settings.drops]
             self.agent = Agent(setups, self.ledger, self.gateway, self._clock, publisher, rules_of(settings))
+            houses = [Household(drop.name, self.shelves[drop.name], retention_of(drop)) for drop in settings.drops]
+            keep_days = settings.ledger.keep_days
+            self.housekeeping = Housekeeping(houses, self.ledger, self._clock, publisher, keep_days, local_day)
         except BaseException:
             self._leave()
             raise
         for watcher in self._watchers:
             watcher.start()
+        self.housekeeping.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.housekeeping.stop()
         for watcher in self._watchers:
             watcher.stop()
         self.gateway.close()
@@ -207,6 +214,16 @@ def make_shelves(drop: DropSettings, anchor: Anchor) -> None:
 def has_delivered(drop: DropSettings) -> bool:
     """Whether bundles lie in done/: there has been a ledger that knew them."""
     return next(drop.done_dir.glob("*/*/*"), None) is not None
+
+
+def retention_of(drop: DropSettings) -> Retention:
+    """How long a drop folder's done/ is kept."""
+    return Retention(drop.keep_done_days, None if drop.min_free_gb is None else round(drop.min_free_gb * 1e9))
+
+
+def local_day(at: float) -> str:
+    """The day (YYYY-MM-DD) of a time in epoch seconds, by the wall clock of the place."""
+    return datetime.fromtimestamp(at).astimezone().date().isoformat()
 
 
 def bundle_rules(drop: DropSettings, *, remote: bool) -> BundleRules:

@@ -156,6 +156,8 @@ class DropSettings(Section):
     deadline_h: float = Field(24, gt=0, le=8760)
     on_deadline: Literal["wait", "fail"] = "wait"
     scan_s: float = Field(30, ge=0.1, le=3600)
+    keep_done_days: int | None = Field(None, ge=1, le=36500)  # None: done/ is not purged by age
+    min_free_gb: float | None = Field(None, gt=0, le=1_000_000)  # None: nor for want of space
     observer: Literal["auto", "native", "scan"] = "auto"
     mapping: Annotated[SiteMapping | None, PlainValidator(checked_mapping)] = None
 
@@ -170,6 +172,7 @@ class DropSettings(Section):
 
 class LedgerSettings(Section):
     url: str | None = None  # by default ledger.db beside the settings file
+    keep_days: int = Field(90, ge=0, le=36500)  # 0: for ever
 
     @field_validator("url")
     @classmethod

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
+from folder_agent.assembly import local_day
 from folder_agent.checkup.drop_accounts import DropAccount
 from folder_agent.checkup.shelf_accounts import ShelfAccount, shelves_of_all
 from folder_agent.core.errors import Problem, problem
@@ -210,11 +211,6 @@ class Accounts:
 def begin_of(day: date) -> float:
     """When a day begins at this place, in epoch seconds."""
     return datetime(day.year, day.month, day.day).timestamp()  # noqa: DTZ001 - the wall time of the place
-
-
-def local_day(at: float) -> str:
-    """The day of an epoch time at this place, YYYY-MM-DD."""
-    return datetime.fromtimestamp(at).astimezone().date().isoformat()
 
 
 def _of_bundle(day: str, bundle: BundleRecord, found: Problem) -> Difference:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
-from folder_agent.assembly import shelves_of
-from folder_agent.checkup.accounts import NoLedger, begin_of, local_day
+from folder_agent.assembly import local_day, shelves_of
+from folder_agent.checkup.accounts import NoLedger, begin_of
 from folder_agent.checkup.shelf_accounts import Found, ShelfAccount, shelves_of_all
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, Disposition, problem

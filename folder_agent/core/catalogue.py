@@ -660,6 +660,20 @@ CATALOGUE: dict[str, Reason] = {
         "there is no usable token ({detail})",
         "Set token or token_file.",
     ),
+    "FA-PURGE": _reason(
+        WAIT,
+        "done/ 中到期的检查暂时不能清理({detail})",
+        "请检查 done/ 的权限;之后自动继续。没有任何文件因此丢失。",
+        "done/ cannot be purged as the settings ask ({detail})",
+        "Check the rights on done/; it goes on by itself afterwards. No file is lost by it.",
+    ),
+    "FA-LOW-SPACE": _reason(
+        WAIT,
+        "磁盘剩余空间少于 {needed} GB(min_free_gb),已没有可以清理的检查",
+        "请清理磁盘或扩容;磁盘写满后投放会停下。",
+        "less than {needed} GB is free (min_free_gb), and there is nothing left that may be purged",
+        "Free some space on that disk: when it is full, nothing can be dropped or moved any more.",
+    ),
     "FA-WATCHER": _reason(
         WAIT,
         "文件夹通知不可用({detail}),改为定时扫描",

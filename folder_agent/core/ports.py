@@ -312,6 +312,24 @@ class Shelves(Protocol):
         """Whether anything lies in failed/."""
         ...
 
+    def days(self) -> Sequence[str]:
+        """The names of the folders in done/, in order: days, and whatever else somebody has made there."""
+        ...
+
+    def on_day(self, day: str) -> Sequence[str]:
+        """The bundles' folders of one of `days`, as targets."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Bytes that may still be written where done/ lies."""
+        ...
+
+    def purge(self, target: str, files: Mapping[str, int]) -> int:
+        """Delete these files (by path inside, with their sizes in bytes) from a bundle in done/; how many bytes that
+        freed. One that is of another size is another file, and stays. If nothing but the receipt is left, that and
+        the folder go, too. Repeating an interrupted one finishes it."""
+        ...
+
     def put_back(self, target: str, name: str) -> str:
         """Move a bundle from failed/ back into the drop folder under its name (or ` (n)`); its new relative path."""
         ...

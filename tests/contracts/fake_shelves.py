@@ -6,7 +6,7 @@ would change something, once for each entry.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -15,6 +15,7 @@ from folder_agent.core.errors import AgentError, problem
 from folder_agent.core.naming import numbered, safe_name
 from folder_agent.core.notes import is_our_note
 from folder_agent.core.records import Stamp
+from folder_agent.core.shelving import RECEIPT
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class FakeShelves:
     failing: list[AgentError] = field(default_factory=list)
     synced: set[str] = field(default_factory=set)  # targets
     tidied: list[str] = field(default_factory=list)
+    capacity: int = 10**12  # bytes
 
     def choose(self, shelf: str, day: str, name: str, attempt: int) -> str:
         if shelf not in {"done", "failed"}:
@@ -99,6 +101,26 @@ class FakeShelves:
 
     def has_failed(self) -> bool:
         return any(files and target.startswith("/shelves/failed/") for target, files in self.shelved.items())
+
+    def days(self) -> Sequence[str]:
+        return sorted({target.split("/")[3] for target in self.shelved if target.startswith("/shelves/done/")})
+
+    def on_day(self, day: str) -> Sequence[str]:
+        return sorted(target for target in self.shelved if target.startswith(f"/shelves/done/{day}/"))
+
+    def free_bytes(self) -> int:
+        return self.capacity - sum(len(held.content) for files in self.shelved.values() for held in files.values())
+
+    def purge(self, target: str, files: Mapping[str, int]) -> int:
+        self._may_fail()
+        if not target.startswith("/shelves/done/"):
+            raise _shelf(target, "EINVAL")
+        held = self._bundle(target)
+        gone = [path for path, size in files.items() if path in held and len(held[path].content) == size]
+        freed = sum(len(held.pop(path).content) for path in gone if path != RECEIPT)
+        if not set(held) - {RECEIPT}:
+            del self.shelved[target]
+        return freed
 
     def put_back(self, target: str, name: str) -> str:
         self._may_fail()

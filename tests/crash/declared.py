@@ -10,7 +10,7 @@ _CHANGES_NOTHING = """
 ledger.accepted ledger.bundle ledger.bundle_at ledger.files_of ledger.find_bundles ledger.history ledger.last_delivered
 ledger.latest_bundles ledger.open_bundles ledger.open_files ledger.recall ledger.tallies ledger.target_is_taken
 ledger.bundles_between ledger.day_tallies ledger.files_between ledger.close
-shelves.choose shelves.is_free shelves.read shelves.has_failed
+shelves.choose shelves.days shelves.on_day shelves.free_bytes shelves.is_free shelves.read shelves.has_failed
 gateway.for_exam gateway.close form.for_exam
 drop.below drop.digest drop.inspect drop.kind drop.locate drop.look drop.stamp drop.unlisted
 durable._beside durable._raise durable.aside_of durable.digest_of durable.part_of
@@ -18,6 +18,7 @@ moving._check_target moving.is_same
 places._is_plain places.below places.crosses_volumes places.errors_of places.is_ours places.shelf_failure
 places.target_path places.target_text places.there
 real._raise real._read
+purging._holds_others purging._is_real_folder purging._raise purging.entries
 returning._files returning._read_plan
 """
 CHANGES_NOTHING = frozenset(_CHANGES_NOTHING.split())
@@ -29,6 +30,10 @@ UNREACHED: dict[str, str] = {
     "os.rename": "for file systems without renameat2, as above; the others are stepped as durable._rename",
     "ledger.swap_note": "leases of agents that share a PostgreSQL ledger: tests/edges/test_leases.py",
     "ledger.compact": "one transaction on what is long over: tests/contracts/test_ledger_contract.py",
+    **dict.fromkeys(
+        ("shelves.purge", "purging.purge", "purging._delete", "purging._remove_empty"),
+        "of bundles that were delivered days ago, cut at each of its steps in tests/edges/test_purging.py",
+    ),
     "file SEEN change": "growth of an unsettled file is no news to the ledger: the agent never writes it",
     "file SETTLED refuse": "needs another content under the same size, time and identity",
     "file REFUSED settle": "needs another content under the same size, time and identity",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from folder_agent.core.notes import is_our_note
 from folder_agent.core.records import Stamp
 from folder_agent.edges import durable
 from folder_agent.edges.drop_folder.opening import LinkRefused, NotAFile, name_of, open_for_reading
-from folder_agent.edges.paths import as_text, is_gone, is_inside, is_link, normal, openable, retrying
-from folder_agent.edges.shelves import moving, returning
+from folder_agent.edges.paths import as_text, from_text, is_gone, is_inside, is_link, normal, openable, retrying
+from folder_agent.edges.shelves import moving, purging, returning
 from folder_agent.edges.shelves.places import below, errors_of, target_path, target_text, there
+from folder_agent.edges.volumes import free_bytes
 
 _MOST_READ = 64 * 1024 * 1024  # bytes: a receipt of 100,000 files
 _TIDY_S = 0.2  # a folder that Explorer shows is held; it may as well stay
@@ -119,6 +120,25 @@ class RealShelves:
                 if files and len(Path(folder).relative_to(shelf).parts) > 1:
                     return True
             return False
+
+    def days(self) -> Sequence[str]:
+        with errors_of("done"):
+            return purging.entries(openable(self._shelves["done"]))
+
+    def on_day(self, day: str) -> Sequence[str]:
+        with errors_of("done"):
+            place = below(openable(self._shelves["done"]), day)
+            return [target_text(self._shelves["done"] / from_text(day) / from_text(n)) for n in purging.entries(place)]
+
+    def free_bytes(self) -> int:
+        with errors_of("done"):
+            return free_bytes(self._shelves["done"])
+
+    def purge(self, target: str, files: Mapping[str, int]) -> int:
+        with errors_of("done"):
+            if not is_inside(normal(target), frozenset({normal(self._shelves["done"])})):
+                raise OSError(errno.EINVAL, "not in done/")
+            return purging.purge(target_path(target), files)
 
     def put_back(self, target: str, name: str) -> str:
         with errors_of("failed"):
