@@ -39,6 +39,8 @@ from folder_agent.settings import DropSettings, Settings
 
 LOCAL_SETTLE_S, REMOTE_SETTLE_S = 2.0, 12.0  # an SMB client caches listings and sizes for 10 s
 
+HOUSE_S = 20.0  # for old rows and old bundles at the end of `--once`; what is left is for the next time
+
 VOLUME_NOTE = "volume:"  # with a drop's name: under what the ledger keeps where its volume is mounted
 
 
@@ -89,6 +91,17 @@ class Assembly(AbstractContextManager["Assembly"]):
         self._tenancy.end_leases()
         self.ledger.close()
         self._tenancy.release()
+
+    def work(self) -> int:
+        """`run`: until stopped; 0."""
+        self.agent.run()
+        return 0
+
+    def once(self) -> int:
+        """`run --once`, and some housekeeping; its exit code."""
+        self.agent.run(until_idle=lambda: True)
+        self.housekeeping.work(HOUSE_S)
+        return self.exit_code()
 
     def exit_code(self) -> int:
         """Of `run --once`: 1 a drop folder is out of reach, 4 something is in failed/, 3 something still waits, 0 all

@@ -114,8 +114,7 @@ class Site:
     def once(self) -> int:
         """`run --once` in this process; its exit code."""
         with Assembly(settings.load(self.config(), {}), LogPublisher()) as assembly:
-            assembly.agent.run(until_idle=lambda: True)
-            return assembly.exit_code()
+            return assembly.once()
 
     def command(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """The real command in a process of its own."""

@@ -18,8 +18,6 @@ from folder_agent.core.catalogue import explain
 from folder_agent.core.errors import AgentError
 from folder_agent.edges import logs
 
-_HOUSE_S = 20.0  # for old rows and old bundles, at the end of `--once`; what is left is for the next time
-
 
 def run(config: Path, once: bool) -> int:
     """Run with the settings of `config`. Returns the exit code: 0 stopped (or all delivered), 3 and 4 as `--once` says.
@@ -32,11 +30,9 @@ def run(config: Path, once: bool) -> int:
     try:
         with Assembly(loaded, logs.LogPublisher()) as assembly, stopping(assembly.agent):
             logger.info("folder-agent is at work")
-            assembly.agent.run(until_idle=lambda: once)
-            if once:
-                assembly.housekeeping.work(_HOUSE_S)
+            code = assembly.once() if once else assembly.work()
             logger.info("folder-agent ends")
-            return assembly.exit_code() if once else 0
+            return code
     except AgentError as error:  # in the log, too: nobody reads the console of a task or a service
         masked = error.problem.masked()
         logger.error("folder-agent ends: {} {}", masked.code, explain(masked, "en"))

@@ -116,6 +116,8 @@ class FakeShelves:
         if not target.startswith("/shelves/done/"):
             raise _shelf(target, "EINVAL")
         held = self._bundle(target)
+        for path in files:
+            _jail(target, path)
         gone = [path for path, size in files.items() if path in held and len(held[path].content) == size]
         freed = sum(len(held.pop(path).content) for path in gone if path != RECEIPT)
         if not set(held) - {RECEIPT}:

@@ -266,3 +266,55 @@ def test_a_bundle_that_is_not_there_cannot_go_back(world: World, is_prepared: bo
         world.shelves.put_back(target, "CT1")
     assert refused(error, "ENOENT")
     assert world.dropped() == {}
+
+
+# --- purging ----------------------------------------------------------------------------------------------------------
+
+
+def test_days_and_their_bundles_are_listed_in_order(world: World) -> None:
+    assert world.shelves.days() == []
+    targets = [world.shelves.choose("done", day, name, 1) for day in ("2026-02-01", DAY) for name in ("CT2", "检查1")]
+    for target in targets:
+        world.shelves.prepare(target)
+        world.put_on_shelf(target, "1.dcm", b"x")
+    world.new_target("failed", "CT9")
+    assert list(world.shelves.days()) == [DAY, "2026-02-01"]
+    assert list(world.shelves.on_day(DAY)) == targets[2:]
+    assert world.shelves.free_bytes() > 0
+
+
+def test_a_purged_bundle_is_gone_with_its_receipt_and_its_day(world: World) -> None:
+    target = world.new_target()
+    world.put_on_shelf(target, "1.dcm", b"pixels")
+    world.put_on_shelf(target, "receipt.json", b"{}")
+    assert world.shelves.purge(target, {"1.dcm": 6, "gone.pdf": 9}) == 6
+    assert world.shelves.is_free(target)
+    assert list(world.shelves.days()) == []
+
+
+def test_what_is_not_listed_or_is_of_another_size_stays_with_the_receipt(world: World) -> None:
+    target = world.new_target()
+    for inside, content in {"1.dcm": b"pixels", "2.dcm": b"other", "note.txt": b"mine", "receipt.json": b"{}"}.items():
+        world.put_on_shelf(target, inside, content)
+    assert world.shelves.purge(target, {"1.dcm": 6, "2.dcm": 6, "receipt.json": 2}) == 6
+    assert world.shelves.read(target, "1.dcm") is None
+    kept = [world.shelves.read(target, name) for name in ("2.dcm", "note.txt", "receipt.json")]
+    assert kept == [b"other", b"mine", b"{}"]
+
+
+def test_nothing_is_purged_from_failed(world: World) -> None:
+    target = world.new_target("failed")
+    world.put_on_shelf(target, "1.dcm", b"pixels")
+    with pytest.raises(AgentError) as error:
+        world.shelves.purge(target, {"1.dcm": 6})
+    assert refused(error, "EINVAL")
+    assert world.shelves.read(target, "1.dcm") == b"pixels"
+
+
+def test_a_purge_never_leads_out_of_its_bundle(world: World) -> None:
+    target, other = world.new_target(), world.new_target(name="CT2")
+    world.put_on_shelf(other, "1.dcm", b"pixels")
+    world.put_on_shelf(target, "receipt.json", b"{}")
+    with pytest.raises(AgentError):
+        world.shelves.purge(target, {"../CT2/1.dcm": 6})
+    assert world.shelves.read(other, "1.dcm") == b"pixels"

@@ -383,3 +383,45 @@ def test_an_empty_folder_in_the_place_of_a_volume_proves_nothing(delivered: Site
     _, differences, code = look(delivered)
     assert {one.problem.code for one in differences} == {"FA-DROP-GONE", "FA-SHELF"}
     assert code == 1
+
+
+def age(site: Site, name: str, days: int) -> Path:
+    """Let a delivered bundle be so many days older; its folder."""
+    old = today() - timedelta(days=days)
+    place = site.drop / "done" / old.isoformat()
+    place.mkdir()
+    (site.drop / "done" / today().isoformat() / name).rename(place / name)
+    seconds, target = days * 86_400, str(place / name)
+    in_ledger(
+        site,
+        f"UPDATE bundles SET created_at = created_at - {seconds}, changed_at = changed_at - {seconds}, "
+        f"target = '{target}' WHERE name = '{name}'",
+    )
+    in_ledger(
+        site,
+        f"UPDATE files SET seen_at = seen_at - {seconds} "
+        f"WHERE bundle_id = (SELECT id FROM bundles WHERE name = '{name}')",
+    )
+    return place / name
+
+
+def test_what_was_purged_and_compacted_is_accounted_for(delivered: Site) -> None:
+    make_ct(delivered.drop / "CT2", accessNumber="ACC2")
+    for image in (delivered.drop / "CT2/images").iterdir():
+        dicom(image, accession="ACC2")
+    assert delivered.once() == 4
+    purged = age(delivered, "CT1", 40)
+    assert codes(delivered) == []
+    before = look(delivered, days=60)[0]
+    delivered.drop_lines, delivered.top = "quiet_s = 0.5\nkeep_done_days = 30\n", "[ledger]\nkeep_days = 35\n"
+    assert delivered.once() == 4
+    assert not purged.parent.exists()
+    with accounts(delivered) as made:
+        assert made.first_day() == today() - timedelta(days=40)
+    after, differences, _ = look(delivered, days=60)
+    assert differences == []
+    assert [day.rows for day in after] == [day.rows for day in before]
+    make_ct(delivered.drop / "CT1")
+    assert delivered.once() == 4, "what was forgotten is delivered again"
+    assert look(delivered, days=60)[1] == []
+    assert json.loads(delivered.command("status", "--json").stdout)["bundles"]["DONE"] == 3
