@@ -134,6 +134,7 @@ class Assembly(AbstractContextManager["Assembly"]):
             scan_s=settings.scan_s,
             note=self._notes(drop),
             supervise=partial(self._supervise, watcher),
+            depth=settings.bundle_depth,
         )
 
     def _supervise(self, watcher: Watcher) -> Problem | None:

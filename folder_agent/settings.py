@@ -149,6 +149,7 @@ class DropSettings(Section):
     done: Path | None = None  # inside `path` unless set
     failed: Path | None = None
     layout: Literal["auto", "folder", "flat"] = "auto"
+    bundle_depth: int | None = Field(None, ge=1, le=8)
     settle_s: float | None = Field(None, ge=0, le=3600)  # None: 2, or 12 on a network share
     quiet_s: float = Field(60, ge=0, le=86400)
     marker: str | None = None
@@ -160,6 +161,14 @@ class DropSettings(Section):
     min_free_gb: float | None = Field(None, gt=0, le=1_000_000)  # None: nor for want of space
     observer: Literal["auto", "native", "scan"] = "auto"
     mapping: Annotated[SiteMapping | None, PlainValidator(checked_mapping)] = None
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> DropSettings:
+        if self.layout == "flat" and self.bundle_depth is not None:
+            raise ValueError(
+                'set layout = "flat" or bundle_depth, not both: with a depth, each folder there is an exam'
+            )
+        return self
 
     @property
     def done_dir(self) -> Path:

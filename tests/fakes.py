@@ -132,6 +132,7 @@ class World:
         workers: int = 1,
         retry: RetryRules = RETRIES,
         layout: Layout = "auto",
+        depth: int | None = None,
         scan_s: float = 10.0,
         jitter: float = 1.0,
         wrap: Wrap = lambda kind, port: port,
@@ -143,6 +144,7 @@ class World:
         self.gateway = FakeGateway(self._held)
         self.rules, self.wrap, self.scan_s = BundleRules(**rules), wrap, scan_s
         self._layout, self._jitter, self._retry, self._workers = layout, jitter, retry, workers
+        self._depth = depth
         self._agent: Agent | None = None
 
     @property
@@ -225,6 +227,7 @@ class World:
             scan_s=self.scan_s,
             note=_note,
             supervise=lambda: None,
+            depth=self._depth,
         )
 
     def _held(self, location: Path) -> Held | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from folder_agent.agent.journal import Journal
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
 from folder_agent.core.errors import Problem, StaleState, problem
 from folder_agent.core.exam import personal_values
-from folder_agent.core.grouping import Group, Layout, group
+from folder_agent.core.grouping import Group, Grouping, Member
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
 from folder_agent.core.ports import Clock, Ledger
 from folder_agent.core.records import BundleRecord, FileKind, SidecarReading
@@ -40,7 +40,7 @@ class Bundles:
         clock: Clock,
         journal: Journal,
         rules: BundleRules,
-        layout: Layout,
+        sort: Callable[[Iterable[Member]], Grouping],
         permit_field: str,
     ) -> None:
         self.intake = intake
@@ -48,7 +48,7 @@ class Bundles:
         self._clock = clock
         self._journal = journal
         self._rules = rules
-        self._layout: Layout = layout
+        self._sort = sort
         self._permit_field = permit_field
         self._judged: dict[str, _Judged] = {}
         self._group_at = 0.0  # monotonic: when to group anew for what is merely stale
@@ -104,7 +104,7 @@ class Bundles:
     def _regroup(self, now: float) -> None:
         pinned = self.pinned()
         owners = {bundle.id: bundle.key for bundle in self.open.values()}
-        found = {one.key: one for one in group(self.intake.members(pinned, owners), self._layout).groups}
+        found = {one.key: one for one in self._sort(self.intake.members(pinned, owners)).groups}
         before = self._judged
         self._judged = {
             key: before[key]

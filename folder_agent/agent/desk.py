@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from folder_agent.agent.bundles import Bundles
 from folder_agent.agent.dossier import Dossier
@@ -13,7 +14,7 @@ from folder_agent.agent.journal import Journal
 from folder_agent.agent.shelf import Note, Shelf
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
-from folder_agent.core.grouping import Layout
+from folder_agent.core.grouping import Layout, group
 from folder_agent.core.lifecycle import SENDABLE, BundleState
 from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves
 from folder_agent.core.records import BundleRecord, FileRecord
@@ -37,6 +38,7 @@ class DropSetup:
     scan_s: float
     note: NoteMaker
     supervise: Callable[[], Problem | None]  # keeps the watcher alive; a problem while it cannot
+    depth: int | None = None  # each folder so many levels below the drop folder is a bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Desk:
     def __init__(self, setup: DropSetup, rules: Rules, ledger: Ledger, clock: Clock, journal: Journal) -> None:
         self.setup = setup
         self.intake = Intake(setup.drop, ledger, clock, setup.rules.settle_s)
-        self.bundles = Bundles(self.intake, ledger, clock, journal, setup.rules, setup.layout, rules.permit_field)
+        sort = partial(group, layout=setup.layout, depth=setup.depth)
+        self.bundles = Bundles(self.intake, ledger, clock, journal, setup.rules, sort, rules.permit_field)
         self.shelf = Shelf(setup.drop, setup.shelves, ledger, clock, journal)
         self.hinted = threading.Event()
         self.look_at = 0.0  # monotonic
@@ -76,6 +79,7 @@ class Desk:
         self.hinted.clear()
         reached = self.intake.look(self.bundles.pinned())
         took = self._clock.monotonic() - now
+        self.shelf.emptied.tidy()
         self.not_before = now + took + max(LOOK_SPACING_S, LOOK_SHARE * took)
         self.look_at = now + (self.setup.scan_s if reached else min(self.setup.scan_s, LOOK_AGAIN_S))
         return True

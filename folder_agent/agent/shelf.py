@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from folder_agent.agent.emptied import Emptied
 from folder_agent.agent.journal import Journal
 from folder_agent.core.errors import AgentError, StaleState
+from folder_agent.core.folders import left_by
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, Transition, bundle_step, file_step
 from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves
 from folder_agent.core.records import BundleRecord, FileRecord
-from folder_agent.core.shelving import folders_left, places
+from folder_agent.core.shelving import places
 
 MOST_NAMES = 10_000  # "CT1 (2)", "CT1 (3)" …: beyond this somebody has to clean up
 # What may have delayed a move and is over once it is made.
@@ -29,6 +31,7 @@ class Shelf:
     def __init__(self, drop: DropFolder, shelves: Shelves, ledger: Ledger, clock: Clock, journal: Journal) -> None:
         self._drop, self._shelves, self._ledger = drop, shelves, ledger
         self._clock, self._journal = clock, journal
+        self.emptied = Emptied(drop.name, shelves, ledger, clock)
 
     def run(self, bundle: BundleRecord, day: str, note: Note) -> BundleRecord:
         """Shelve the bundle; AgentError where that must be tried again later."""
@@ -40,11 +43,10 @@ class Shelf:
             if self._shelves.read(target, name) is None:
                 self._shelves.write_note(target, name, content)
         lost = self._move(bundle, files, target)
-        folders = folders_left(
-            [file.path for file in files], bundle.key.rstrip("/") if bundle.key.endswith("/") else ""
-        )
-        self._shelves.sync(target, folders)
-        self._shelves.tidy(folders)
+        own, shared = left_by([file.path for file in files], bundle.key)
+        self._shelves.sync(target, [*own, *shared])
+        self._shelves.tidy(own)
+        self.emptied.note(shared)
         why = tuple(reason for reason in bundle.reasons if reason.code not in PASSING)
         done = bundle_step(bundle, BundleEvent.SHELVE, self._clock.now(), is_open=False, due_at=None, reasons=why)
         return self._journal.apply(done, lost)

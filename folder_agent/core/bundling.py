@@ -118,11 +118,11 @@ def _judge(
         if missing:
             return Waiting(missing, quiet_at if quiet_at > now else None)
         assert reading is not None  # without a reading there is a problem
-        if group.maybe and (delivered is not None or not _is_trusted(group, reading, rules)):
+        if group.is_unsure and (delivered is not None or not _is_trusted(group, reading, rules)):
             # Nothing says that a file which is just arriving is not of this exam; but a busy folder is never still.
             until = (now if ready_since is None else ready_since) + rules.quiet_s
             if now < until:
-                return Waiting((problem("FA-SETTLING", count=len(group.maybe)),), until, is_ready=True)
+                return Waiting((problem("FA-SETTLING", count=group.arriving),), until, is_ready=True)
         return Complete(reading, sidecar, found, _warnings(group, reading))
     may_grow = any(one.code in _MAY_GROW for one in problems)
     if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):

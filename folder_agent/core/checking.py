@@ -44,8 +44,8 @@ def absent(group: Group, reading: SidecarReading) -> list[str]:
     """Listed files that are not there, or not yet as long as listed."""
     there = {member.path: member for member in group.members}
     missing = []
-    for entry in reading.listed or ():
-        member = there.get(_place(group, entry))
+    for place, entry in _entries(group, reading).items():
+        member = there.get(place)
         if member is None or (entry.size is not None and member.watched.stamp.size < entry.size):
             missing.append(entry.path)
     return missing
@@ -55,7 +55,7 @@ def listing(group: Group, reading: SidecarReading) -> list[Problem]:
     """Files that are longer than listed, and exam files in the bundle's own folder that the list does not name."""
     if reading.listed is None:
         return []
-    entries = {_place(group, entry): entry for entry in reading.listed}
+    entries = _entries(group, reading)
     problems = []
     exam_files = [member for member in group.files if member.kind in (FileKind.DICOM, FileKind.PDF)]
     for member in exam_files:
@@ -70,7 +70,7 @@ def listing(group: Group, reading: SidecarReading) -> list[Problem]:
 
 def digests(group: Group, reading: SidecarReading) -> dict[str, str]:
     """The SHA-256 that the sidecar lists, by path in the drop folder."""
-    return {_place(group, entry): entry.sha256 for entry in reading.listed or () if entry.sha256 is not None}
+    return {place: entry.sha256 for place, entry in _entries(group, reading).items() if entry.sha256 is not None}
 
 
 def too_many(found: Counts, reading: SidecarReading) -> list[Problem]:
@@ -83,5 +83,15 @@ def too_many(found: Counts, reading: SidecarReading) -> list[Problem]:
     return problems
 
 
-def _place(group: Group, entry: ListedFile) -> str:
-    return f"{group.base}/{entry.path}" if group.base else entry.path
+def _entries(group: Group, reading: SidecarReading) -> dict[str, ListedFile]:
+    """The listed files by path in the drop folder. A list starts at the sidecar's folder; where the exam's folder holds
+    one for the sidecar and others for the files, it may start at the exam's."""
+    listed = reading.listed or ()
+    own = group.sidecars[0].folder if group.sidecars else group.base
+    there = {member.path for member in group.files} if own != group.base else set()
+    is_outer = any(_join(group.base, entry.path) in there for entry in listed)
+    return {_join(group.base if is_outer else own, entry.path): entry for entry in listed}
+
+
+def _join(folder: str, path: str) -> str:
+    return f"{folder}/{path}" if folder else path

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from folder_agent.core.folders import UNPACKED, above, at_depth, exam_name, is_calendar, top_of
+from folder_agent.core.naming import is_archive, is_unpacked, stem_of
 from folder_agent.core.records import FileKind, Finding, ListedFile
 from folder_agent.core.settling import Watched
 
 Layout = Literal["auto", "folder", "flat"]
+_WHY = "why.txt"  # ours: where it lies is what was one bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,13 @@ class Group:
 
     key: str
     name: str
-    base: str  # the folder that the sidecar's own list is relative to; "" is the drop folder itself
+    base: str  # the folder that the bundle is in; "" is the drop folder itself
     is_folder: bool  # folder layout: everything below `base` belongs
     sidecars: tuple[Member, ...]
     files: tuple[Member, ...]  # everything else, junk and markers included
-    maybe: tuple[Member, ...] = ()  # flat layout: still changing, and may turn out to belong by header
+    is_unsure: bool = False  # files are still changing that may turn out to belong to it by header
+    arriving: int = field(default=0, compare=False)  # so many of them; no other judgement for one more or less
+    is_archive: bool = False  # it is one ZIP that nobody has claimed: to be unpacked
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -56,40 +61,117 @@ class Grouping:
     unassigned: tuple[Member, ...]
 
 
-def group(members: Iterable[Member], layout: Layout = "auto") -> Grouping:
-    """Sort the files of one drop folder into bundles."""
-    owned: dict[str, list[Member]] = defaultdict(list)
-    sidecars: dict[str, list[Member]] = defaultdict(list)
+def group(
+    members: Iterable[Member], layout: Layout = "auto", *, depth: int | None = None, unzip: bool = False
+) -> Grouping:
+    """Sort the files of one drop folder into bundles. `depth`: each folder so many levels below the drop folder is one;
+    what lies above is flat. `unzip`: a ZIP that is no part of an exam with a sidecar is to be unpacked."""
+    members = list(members)
+    whole = _whole_folders(members, layout if depth is None else "flat", depth)
+    together: dict[str, list[Member]] = defaultdict(list)
     rest: list[Member] = []
     for member in members:
-        (sidecars[member.folder] if member.kind is FileKind.SIDECAR else rest).append(member)
+        base = next((folder for folder in above(member.folder) if folder in whole), None) if whole else None
+        if base is None and depth is not None:
+            base = at_depth(member.path, depth)
+        (rest if base is None else together[base]).append(member)
+    groups, homeless = _by_place(rest, layout if depth is None else "flat", unzip)
+    archives: list[Member] = []
+    for base, found in together.items():
+        one = _folder_group(base, *_apart(found))
+        packed, files = _packed(one.files, unzip and not one.sidecars)
+        archives += packed
+        if files or one.sidecars:
+            groups.append(replace(one, files=tuple(files)) if packed else one)
+    packed, homeless = _packed(homeless, unzip)
+    waiting, unassigned = _without_sidecar(homeless, layout)
+    archives += packed
+    groups, unassigned = _with_their_archives([*groups, *waiting, *map(_archive_group, archives)], unassigned)
+    return Grouping(tuple(sorted(groups, key=lambda one: one.key)), tuple(unassigned))
+
+
+def _by_place(members: Sequence[Member], layout: Layout, unzip: bool) -> tuple[list[Group], list[Member]]:
+    """By folder, stem, list and header; what remains has no sidecar."""
+    owned: dict[str, list[Member]] = defaultdict(list)
+    sidecars: dict[str, list[Member]] = defaultdict(list)
+    found, rest = _apart(members)
+    for member in found:
+        sidecars[member.folder].append(member)
     nearest = _Nearest(sidecars)
     for member in rest:
         owned[nearest.of(member.folder)].append(member)
     groups: list[Group] = []
     homeless: list[Member] = owned.pop(_NOWHERE, [])
-    for folder, found in sidecars.items():
+    for folder, here in sidecars.items():
         files = owned.get(folder, [])
-        if _is_bundle_folder(folder, found, files, layout):
-            groups.append(_folder_group(folder, found, files))
+        if _is_bundle_folder(folder, here, files, layout):
+            groups.append(_folder_group(folder, here, files))
         else:
-            assigned, left = _flat_groups(folder, found, files)
+            packed, files = _packed(files, unzip)
+            assigned, left = _flat_groups(folder, here, files)
             groups.extend(assigned)
-            homeless.extend(left)
-    groups, homeless = _adopt_by_header(groups, homeless)
-    waiting, unassigned = _without_sidecar(homeless, layout)
-    return Grouping(tuple(sorted([*groups, *waiting], key=lambda g: g.key)), tuple(unassigned))
+            homeless.extend([*left, *packed])
+    return _adopt_by_header(groups, homeless)
+
+
+def _apart(members: Iterable[Member]) -> tuple[list[Member], list[Member]]:
+    sidecars: list[Member] = []
+    rest: list[Member] = []
+    for member in members:
+        (sidecars if member.kind is FileKind.SIDECAR else rest).append(member)
+    return sidecars, rest
+
+
+def _packed(members: Iterable[Member], unzip: bool) -> tuple[list[Member], list[Member]]:
+    """The archives that are to be unpacked, and all the others."""
+    packed: list[Member] = []
+    rest: list[Member] = []
+    for member in members:
+        (packed if unzip and is_archive(member.path) else rest).append(member)
+    return packed, rest
+
+
+def _whole_folders(members: Sequence[Member], layout: Layout, depth: int | None) -> frozenset[str]:
+    """Folders that are one bundle though their sidecar lies deeper in them: our WHY.txt says that they were one, or
+    they are what we unpacked an archive to."""
+    if layout != "auto" and depth is None:
+        return frozenset()
+    noted = {m.folder for m in members if m.folder and m.path.rpartition("/")[2].casefold() == _WHY}
+    unpacked = {m.folder for m in members if is_unpacked(m.path) and m.folder.endswith(UNPACKED)}
+    below: dict[str, list[Member]] = {folder: [] for folder in noted | unpacked}
+    if below:
+        for member in members:
+            for folder in above(member.folder) if member.kind is FileKind.SIDECAR else ():
+                if folder in below:
+                    below[folder].append(member)
+    found = {folder for folder, sidecars in below.items() if _is_one_deep(folder, sidecars)}
+    return frozenset(folder for folder in found if found.isdisjoint(above(folder)[1:]))
+
+
+def _is_one_deep(folder: str, sidecars: Sequence[Member]) -> bool:
+    is_one = len(sidecars) == 1 or _one_exam(sidecars)
+    return is_one and all(sidecar.folder != folder for sidecar in sidecars)
+
+
+def _archive_group(member: Member) -> Group:
+    name = member.path.rpartition("/")[2]
+    return Group(member.path, name, member.folder, False, (), (member,), is_archive=True)
+
+
+def _with_their_archives(groups: Sequence[Group], loose: Sequence[Member]) -> tuple[list[Group], list[Member]]:
+    """An archive that was unpacked goes along with the first of the exams that were in it."""
+    homes = {member.folder: member for member in loose if is_unpacked(member.path) and member.folder.endswith(UNPACKED)}
+    found: list[Group] = []
+    for one in sorted(groups, key=lambda one: one.key):
+        mine = [homes.pop(folder) for folder in above(folder_of(one.key)) if folder in homes] if homes else []
+        found.append(replace(one, files=_by_path([*one.files, *mine])) if mine else one)
+    taken = {member.path for one in found for member in one.files if is_unpacked(member.path)} if loose else set()
+    return found, [member for member in loose if member.path not in taken]
 
 
 def folder_of(path: str) -> str:
     """The folder part of a relative path; "" is the drop folder itself."""
     return path.rpartition("/")[0]
-
-
-def stem_of(path: str) -> str:
-    """The file's name without its last extension."""
-    name = path.rpartition("/")[2]
-    return name.rpartition(".")[0] or name
 
 
 _NOWHERE = "/"  # no relative folder is called so
@@ -115,8 +197,8 @@ class _Nearest:
 
 
 def _is_bundle_folder(folder: str, sidecars: Sequence[Member], files: Sequence[Member], layout: Layout) -> bool:
-    """The drop folder itself is always flat: it is never moved."""
-    if folder == "" or layout == "flat":
+    """The drop folder itself is always flat: it is never moved; and so is a day's, which is not one exam's."""
+    if folder == "" or layout == "flat" or (layout == "auto" and is_calendar(folder)):
         return False
     if layout == "folder" or _one_exam(sidecars):
         return not (layout == "auto" and _looks_flat(folder, sidecars, files))
@@ -130,7 +212,7 @@ def _looks_flat(folder: str, sidecars: Sequence[Member], files: Sequence[Member]
     files = [file for file in files if file.kind in _OF_AN_EXAM]
     return (
         bool(files)
-        and folder.rpartition("/")[2].casefold() not in stems
+        and folder.rpartition("/")[2].removesuffix(UNPACKED).casefold() not in stems
         and all(_owner_by_stem(file.path[len(folder) + 1 :], stems) is not None for file in files)
     )
 
@@ -147,7 +229,7 @@ def _study(sidecar: Member) -> str | None:
 
 
 def _folder_group(folder: str, sidecars: Sequence[Member], files: Sequence[Member]) -> Group:
-    return Group(folder + "/", folder.rpartition("/")[2], folder, True, _by_path(sidecars), _by_path(files))
+    return Group(folder + "/", exam_name(folder), folder, True, _by_path(sidecars), _by_path(files))
 
 
 def _flat_groups(folder: str, sidecars: Sequence[Member], files: Sequence[Member]) -> tuple[list[Group], list[Member]]:
@@ -224,17 +306,31 @@ def _adopt_by_header(groups: Sequence[Group], files: Sequence[Member]) -> tuple[
             fits = by_study.get(("study", facts.study)) or by_study.get(("accession", facts.accession or ""))
         else:
             fits = None
+        if fits and len(fits) > 1:
+            fits = _nearest_of(fits, groups, member)
         if fits and len(fits) == 1:
             taken[next(iter(fits))].append(member)
         else:
             left.append(member)
-    maybe = tuple(member for member in left if member.finding is None and member.kind is FileKind.UNKNOWN)
-    return [_with(one, taken.get(index, ()), maybe) for index, one in enumerate(groups)], left
+    arriving = sum(member.finding is None and member.kind is FileKind.UNKNOWN for member in left)
+    return [_with(one, taken.get(index, ()), arriving) for index, one in enumerate(groups)], left
 
 
-def _with(one: Group, more: Sequence[Member], maybe: tuple[Member, ...]) -> Group:
+def _nearest_of(fits: set[int], groups: Sequence[Group], member: Member) -> set[int]:
+    """Of sidecars of one exam, those that share the deepest folder with the file: yesterday's lies in yesterday's."""
+    folders = above(member.folder)
+    for folder in folders:
+        near = {index for index in fits if f"{groups[index].key}/".startswith(f"{folder}/")}
+        if near:
+            return near
+    return fits
+
+
+def _with(one: Group, more: Sequence[Member], arriving: int) -> Group:
+    """A folder with files of its own takes what is in it; its sidecar alone may be one whose images lie elsewhere."""
     files = _by_path([*one.files, *more]) if more else one.files
-    return replace(one, files=files, maybe=() if one.is_folder else maybe)
+    takes_more = not one.is_folder or not any(member.kind in _OF_AN_EXAM for member in one.files)
+    return replace(one, files=files, is_unsure=takes_more and arriving > 0, arriving=arriving if takes_more else 0)
 
 
 def _without_sidecar(files: Sequence[Member], layout: Layout) -> tuple[list[Group], list[Member]]:
@@ -242,12 +338,12 @@ def _without_sidecar(files: Sequence[Member], layout: Layout) -> tuple[list[Grou
     folders: dict[str, list[Member]] = defaultdict(list)
     loose: list[Member] = []
     for member in files:
-        top = member.path.partition("/")[0]
-        (loose if top == member.path or layout == "flat" else folders[top]).append(member)
+        top = top_of(member.path)
+        (loose if not top or layout == "flat" else folders[top]).append(member)
     groups = []
     for top, found in folders.items():
         if any(member.kind in _OF_AN_EXAM for member in found):
-            groups.append(Group(top + "/", top, top, True, (), _by_path(found)))
+            groups.append(Group(top + "/", exam_name(top), top, True, (), _by_path(found)))
         else:
             loose.extend(found)
     return groups, loose

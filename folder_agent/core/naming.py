@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+UNPACKED_ZIP = ".unpacked.zip"  # how an archive's name ends that was unpacked: it is not unpacked again
 MAX_BYTES = 200  # UTF-8; a component may have 255, and ` (n)` must still fit
 
 # Besides what Windows forbids: control characters, lone surrogates, line separators, and the marks that reverse text,
@@ -17,6 +18,22 @@ _FORBIDDEN = re.compile(
 )
 _TRAILING = re.compile(r"[. ]+\Z")
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)", re.IGNORECASE)
+
+
+def stem_of(path: str) -> str:
+    """The file's name without its last extension."""
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
+
+
+def is_unpacked(path: str) -> bool:
+    """Whether the name is one that we gave to an archive that we unpacked."""
+    return path.casefold().endswith(UNPACKED_ZIP)
+
+
+def is_archive(path: str) -> bool:
+    """Whether the name is that of an archive that may be unpacked."""
+    return path.casefold().endswith(".zip") and not is_unpacked(path)
 
 
 def safe_name(name: str) -> str:

@@ -24,17 +24,6 @@ def places(paths: Sequence[str]) -> dict[str, str]:
     return inside
 
 
-def folders_left(paths: Sequence[str], base: str) -> list[str]:
-    """The folders that may be empty after the move: those of the files, up to and with the bundle's own folder."""
-    found = set()
-    for path in paths:
-        folder = path.rpartition("/")[0]
-        while folder and (folder == base or folder.startswith(f"{base}/") or not base):
-            found.add(folder)
-            folder = folder.rpartition("/")[0]
-    return sorted(found, key=lambda folder: -folder.count("/"))
-
-
 def shared_folder(paths: Sequence[str]) -> str:
     """The deepest folder that holds every path, with its slash; "" is the drop folder itself."""
     if not paths:
