@@ -35,6 +35,7 @@ from folder_agent.edges.gateway import open_gateway
 from folder_agent.edges.ledger import open_ledger, require_sound
 from folder_agent.edges.shelves import RealShelves
 from folder_agent.edges.tenancy import Tenancy, claimant
+from folder_agent.edges.unpacking import RealUnpacker
 from folder_agent.settings import DropSettings, Settings
 
 LOCAL_SETTLE_S, REMOTE_SETTLE_S = 2.0, 12.0  # an SMB client caches listings and sizes for 10 s
@@ -134,6 +135,7 @@ class Assembly(AbstractContextManager["Assembly"]):
             scan_s=settings.scan_s,
             note=self._notes(drop),
             supervise=partial(self._supervise, watcher),
+            unpacker=RealUnpacker(drop) if settings.unzip else None,
             depth=settings.bundle_depth,
         )
 

@@ -15,7 +15,8 @@ from folder_agent.core.exam import personal_values
 from folder_agent.core.grouping import Group, Grouping, Member
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
 from folder_agent.core.ports import Clock, Ledger
-from folder_agent.core.records import BundleRecord, FileKind, SidecarReading
+from folder_agent.core.records import BundleRecord, FileKind, SidecarReading, Stamp
+from folder_agent.core.unpacking import is_final
 
 _NEVER = float("inf")
 _SETTLING = "FA-SETTLING"
@@ -57,6 +58,9 @@ class Bundles:
         self.dossiers: dict[int, Dossier] = {}  # of bundles that may be sent as they are now
         self.verdicts: dict[int, tuple[Problem, ...]] = {}  # unmasked, for the note beside the patient's own files
         self.busy: set[int] = set()  # in a worker's hands
+        self._archives: list[Member] = []
+        self._troubles: dict[str, tuple[Stamp, Problem, float]] = {}  # of archives; until when (monotonic)
+        self._unpacked: set[str] = set()  # archives that have just become folders
         for bundle in ledger.open_bundles():
             if bundle.drop == intake.drop.name:
                 self.keep(bundle)
@@ -76,6 +80,7 @@ class Bundles:
         self.intake.stale = True  # what it left behind may be another's
         self.dossiers.pop(bundle.id, None)
         self.verdicts.pop(bundle.id, None)
+        self._troubles.pop(bundle.key, None)
         self._judged.pop(bundle.key, None)  # its files are gone; a newcomer of that name is judged afresh
         if self._by_key.get(bundle.key) == bundle.id:
             del self._by_key[bundle.key]
@@ -96,6 +101,30 @@ class Bundles:
         for judged in [j for j in self._judged.values() if j.look_at <= now]:
             judged.look_at = self._judge(judged, now)
 
+    def next_archive(self, now: float) -> tuple[BundleRecord, Member] | None:
+        """An archive that has settled and may be unpacked now, and its bundle."""
+        for member in self._archives:
+            bundle = self.open.get(self._by_key.get(member.path, 0))
+            tried = self._troubles.get(member.path)
+            is_due = tried is None or tried[0] != member.watched.stamp or tried[2] <= now
+            is_known = member.finding is not None and member.finding.problem is None
+            if bundle is not None and bundle.state is BundleState.GATHERING and is_due and is_known:
+                return bundle, member
+        return None
+
+    def unpacked(self, path: str, stamp: Stamp, trouble: Problem | None, again_at: float) -> None:
+        """What came of unpacking an archive; what is not its own fault is tried again at the monotonic time."""
+        if trouble is None:
+            self._unpacked.add(path)
+            trouble = problem("FA-UNPACKED")  # until the next look finds that it has gone
+        self._troubles[path] = (stamp, trouble, _NEVER if is_final(trouble) else again_at)
+        if (judged := self._judged.get(path)) is not None:
+            judged.look_at = self._clock.monotonic()
+
+    def _trouble_of(self, archive: Member) -> Problem | None:
+        tried = self._troubles.get(archive.path)
+        return tried[1] if tried is not None and tried[0] == archive.watched.stamp else None
+
     def next_due(self) -> float:
         """The monotonic time at which time alone may change a verdict."""
         grouping = self._group_at if self.intake.stale else _NEVER
@@ -105,6 +134,7 @@ class Bundles:
         pinned = self.pinned()
         owners = {bundle.id: bundle.key for bundle in self.open.values()}
         found = {one.key: one for one in self._sort(self.intake.members(pinned, owners)).groups}
+        self._archives = [one.files[0] for one in found.values() if one.is_archive]
         before = self._judged
         self._judged = {
             key: before[key]
@@ -145,6 +175,7 @@ class Bundles:
             changed_at=self.intake.gone_at,
             delivered=counted,
             ready_since=judged.ready_since,
+            trouble=self._trouble_of(one.files[0]) if one.is_archive else None,
         )
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
@@ -234,7 +265,10 @@ class Bundles:
     def _withdraw(self, bundle: BundleRecord) -> None:
         if bundle.state is not BundleState.GATHERING:
             bundle = self._step(bundle, BundleEvent.REOPEN)
-        self._step(bundle, BundleEvent.WITHDRAW, reasons=(problem("FA-WITHDRAWN"),), is_open=False)
+        is_unpacked = bundle.key in self._unpacked
+        self._unpacked.discard(bundle.key)
+        why = problem("FA-UNPACKED" if is_unpacked else "FA-WITHDRAWN")
+        self._step(bundle, BundleEvent.WITHDRAW, reasons=(why,), is_open=False)
 
     def _step(self, bundle: BundleRecord, event: BundleEvent, **changes: Any) -> BundleRecord:
         after = self._journal.step(bundle, event, **changes)

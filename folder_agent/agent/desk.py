@@ -16,7 +16,7 @@ from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
 from folder_agent.core.grouping import Layout, group
 from folder_agent.core.lifecycle import SENDABLE, BundleState
-from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves
+from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves, Unpacker
 from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.retrying import RetryRules
 
@@ -38,6 +38,7 @@ class DropSetup:
     scan_s: float
     note: NoteMaker
     supervise: Callable[[], Problem | None]  # keeps the watcher alive; a problem while it cannot
+    unpacker: Unpacker | None = None  # None: archives are left as they are
     depth: int | None = None  # each folder so many levels below the drop folder is a bundle
 
 
@@ -58,7 +59,7 @@ class Desk:
     def __init__(self, setup: DropSetup, rules: Rules, ledger: Ledger, clock: Clock, journal: Journal) -> None:
         self.setup = setup
         self.intake = Intake(setup.drop, ledger, clock, setup.rules.settle_s)
-        sort = partial(group, layout=setup.layout, depth=setup.depth)
+        sort = partial(group, layout=setup.layout, depth=setup.depth, unzip=setup.unpacker is not None)
         self.bundles = Bundles(self.intake, ledger, clock, journal, setup.rules, sort, rules.permit_field)
         self.shelf = Shelf(setup.drop, setup.shelves, ledger, clock, journal)
         self.hinted = threading.Event()

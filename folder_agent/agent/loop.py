@@ -15,6 +15,7 @@ from folder_agent.agent.desk import Desk, DropSetup, Rules
 from folder_agent.agent.errands import Errands
 from folder_agent.agent.gatekeeper import Gatekeeper
 from folder_agent.agent.journal import Journal
+from folder_agent.agent.unpacking import Unpacking
 from folder_agent.agent.workers import Workers
 from folder_agent.core.errors import AgentError, Disposition, Problem, StaleState
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, SENDABLE
@@ -61,6 +62,7 @@ class Agent:
         self._workers: Workers[tuple[Desk, BundleRecord], AgentError | None] = Workers(
             rules.workers, errands.run, self._wake.set
         )
+        self._unpacking = Unpacking(clock, publisher, self._wake.set)
         self._knock = ledger.recall("knock")
         self._knock_at = 0.0
 
@@ -95,13 +97,14 @@ class Agent:
         finally:
             self._stop = True
             self._workers.stop(grace_s)
+            self._unpacking.stop(grace_s)
             self._take_results()
 
     def step(self) -> float:
         """One cycle and all that the workers make of it, for whoever drives the agent by hand; how long nothing else
         is due, in seconds."""
         wait_s = self._cycle_or_recover()
-        while self._workers.in_hand() and not self._failures:
+        while (self._workers.in_hand() or self._unpacking.in_hand()) and not self._failures:
             wait_s = 0.0
             self._wake.wait(NAP_S)
             self._wake.clear()  # before the results are taken: a later one wakes us again
@@ -144,6 +147,7 @@ class Agent:
     def _start_over(self) -> None:
         """Let the workers finish, then forget everything but what the ledger says."""
         self._workers.finish()
+        self._unpacking.finish()
         self._desks = {
             name: Desk(desk.setup, self._rules, self._ledger, self._clock, self._journal)
             for name, desk in self._desks.items()
@@ -152,6 +156,7 @@ class Agent:
     def _cycle(self) -> float:
         """One look, settle, bundle and dispatch over all drop folders; how long nothing else is due, in seconds."""
         self._take_results()
+        self._unpacking.take()
         if self._gate.announce(self._waiting):
             self._resume()
         self._hear_operator()
@@ -171,6 +176,7 @@ class Agent:
     def _dispatch(self) -> None:
         if self._stop:
             return  # what is in hand is finished, nothing more begins
+        self._unpacking.dispatch(self._desks.values())
         now = self._clock.now()
         for bundle in self._ready(Action.SHELVE, now):
             self._hand_out(bundle, now)
@@ -251,7 +257,11 @@ class Agent:
 
     def _is_idle(self) -> bool:
         """Nothing is in hand or ready, and no file or verdict will move by settling or quiet alone."""
-        if self._workers.in_hand() or any(desk.hinted.is_set() for desk in self._desks.values()):
+        if (
+            self._workers.in_hand()
+            or self._unpacking.in_hand()
+            or any(desk.hinted.is_set() for desk in self._desks.values())
+        ):
             return False
         now, wall = self._clock.monotonic(), self._clock.now()
         if any(desk.may_move_soon(now) for desk in self._desks.values()):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
-from folder_agent.core import checking
+from folder_agent.core import checking, unpacking
 from folder_agent.core.catalogue import disposition
 from folder_agent.core.errors import Disposition, Problem, problem
 from folder_agent.core.grouping import Group, Member
@@ -74,14 +74,18 @@ def judge(
     changed_at: float | None = None,
     delivered: Counts | None = None,
     ready_since: float | None = None,
+    trouble: Problem | None = None,
 ) -> Verdict:
     """The verdict on a group at the monotonic time `now`, for a bundle that was opened `age_s` seconds ago.
 
     `changed_at` is when a file of it was last seen to go away; `delivered` is what was counted when its exam was
     delivered before: then a sidecar alone is an update, of an exam that has those files; `ready_since` is since when
-    only others' files kept it waiting (monotonic).
+    only others' files kept it waiting (monotonic); `trouble` is why an archive could not be unpacked.
     """
-    verdict = _judge(group, rules, now, changed_at, delivered, ready_since)
+    if group.is_archive:
+        verdict = _judge_archive(group.files[0], rules, now, trouble)
+    else:
+        verdict = _judge(group, rules, now, changed_at, delivered, ready_since)
     if not isinstance(verdict, Waiting) or age_s < rules.deadline_s:
         return _look_at_deadline(verdict, now, rules.deadline_s - age_s)
     hours = round(rules.deadline_s / 3600)
@@ -128,6 +132,20 @@ def _judge(
     if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):
         return Refused(problems)
     return Waiting((*problems, problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))), quiet_at)
+
+
+def _judge_archive(archive: Member, rules: BundleRules, now: float, trouble: Problem | None) -> Verdict:
+    if archive.finding is None:
+        return Waiting((problem("FA-SETTLING", count=1),), _settles([archive], rules, now))
+    wrong = archive.finding.problem or trouble
+    if wrong is None:
+        return Waiting((problem("FA-UNPACKING", archive.path),), None)
+    quiet_at = archive.watched.since + rules.quiet_s
+    if not unpacking.is_final(wrong):
+        return Waiting((wrong,), None)
+    if unpacking.may_grow(wrong) and now < quiet_at:
+        return Waiting((wrong, problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))), quiet_at)
+    return Refused((wrong,))
 
 
 def count(files: Sequence[Member]) -> Counts:

@@ -42,6 +42,8 @@ _REDROP_EN = "Correct it, then drop the whole folder back into the drop folder: 
 _EXPORT_ZH = "请从 PACS 重新导出该文件,再把整个文件夹放回投放目录。"
 _EXPORT_EN = "Export that file from the PACS again, then drop the whole folder back into the drop folder."
 _AUTO_ZH, _AUTO_EN = "无需操作,会自动重试。", "Nothing: it is tried again by itself."
+_REZIP_ZH = "请自行解压,把得到的文件夹放入投放目录。"
+_REZIP_EN = "Unpack it yourself, and drop the folder that comes of it."
 _ADMIN_ZH, _ADMIN_EN = "请联系管理员。", "Tell the administrator."
 _LOOK_ZH = "请查找:有人移动、改名或删除了它;找到后放回原处。"
 _LOOK_EN = "Look for it: somebody has moved, renamed or deleted it; put it back where it was."
@@ -120,6 +122,43 @@ CATALOGUE: dict[str, Reason] = {
         "若长时间不恢复,请检查磁盘或共享。",
         "the file cannot be read ({detail})",
         "If it lasts, check the disk or share.",
+    ),
+    "FA-UNPACKING": _reason(WAIT, "正在解压 ZIP", _AUTO_ZH, "the ZIP is waiting to be unpacked", _AUTO_EN),
+    "FA-UNPACKED": _reason(
+        WAIT,
+        "ZIP 已解压,内容在同名的 .unpacked 文件夹中继续处理",
+        _WAIT_ZH,
+        "the ZIP has been unpacked; what was in it goes on in the folder .unpacked of its name",
+        _WAIT_EN,
+    ),
+    "FA-ZIP-BROKEN": _reason(
+        REFUSE, "ZIP 不完整或已损坏({detail})", _REZIP_ZH, "the ZIP is damaged or cut short ({detail})", _REZIP_EN
+    ),
+    "FA-ZIP-EMPTY": _reason(REFUSE, "ZIP 中没有文件", _REZIP_ZH, "there are no files in the ZIP", _REZIP_EN),
+    "FA-ZIP-LARGE": _reason(
+        REFUSE,
+        "ZIP 超出限度:{zh} {found},上限 {limit}",
+        _REZIP_ZH,
+        "the ZIP exceeds a bound: {found} {en}, at most {limit}",
+        _REZIP_EN,
+    ),
+    "FA-ZIP-LOCKED": _reason(REFUSE, "ZIP 已加密", _REZIP_ZH, "the ZIP is encrypted", _REZIP_EN),
+    "FA-ZIP-METHOD": _reason(
+        REFUSE,
+        "ZIP 使用了无法读取的压缩方式({method};9 是 Deflate64,Windows 对大于 2 GB 的文件使用)",
+        _REZIP_ZH,
+        "the ZIP is compressed in a way that cannot be read ({method}; 9 is Deflate64, which Windows uses above 2 GB)",
+        _REZIP_EN,
+    ),
+    "FA-ZIP-NAME": _reason(
+        REFUSE,
+        "ZIP 中的文件名不安全、重复或无法识别:{name}",
+        _REZIP_ZH,
+        "a name in the ZIP is unsafe, there twice or cannot be read: {name}",
+        _REZIP_EN,
+    ),
+    "FA-ZIP-NESTED": _reason(
+        REFUSE, "ZIP 中还有压缩包:{name}", _REZIP_ZH, "there is another archive in the ZIP: {name}", _REZIP_EN
     ),
     # --- the sidecar -------------------------------------------------------------------------------------------------
     "FA-SIDECAR-EMPTY": _reason(REFUSE, "JSON 文件是空的", _REDROP_ZH, "the sidecar is empty", _REDROP_EN),

@@ -127,7 +127,8 @@ def _packed(members: Iterable[Member], unzip: bool) -> tuple[list[Member], list[
     packed: list[Member] = []
     rest: list[Member] = []
     for member in members:
-        (packed if unzip and is_archive(member.path) else rest).append(member)
+        is_packed = unzip and is_archive(member.path) and member.kind in (FileKind.UNKNOWN, FileKind.FOREIGN)
+        (packed if is_packed else rest).append(member)
     return packed, rest
 
 

@@ -335,6 +335,20 @@ class Shelves(Protocol):
         ...
 
 
+class Unpacker(Protocol):
+    """Makes a folder of an archive in one drop folder. Called from one thread at a time."""
+
+    def unpack(self, path: str, stamp: Stamp) -> None:
+        """Unpack the archive of that stamp beside it, into a folder `….unpacked` that appears whole, with the archive
+        itself in it as `….unpacked.zip`. Raises AgentError, and has changed nothing: REFUSE for the archive's own
+        fault (FA-ZIP-…), WAIT if it is not the one of the stamp; RETRY for the disk's (then `finish` is due)."""
+        ...
+
+    def finish(self) -> None:
+        """Complete or undo what a crash or a failure left in the middle. AgentError (RETRY) where that must wait."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Lasting:
     """How long something has kept bundles from being sent, and how many."""

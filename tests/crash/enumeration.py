@@ -17,6 +17,7 @@ from folder_agent.edges.gateway.form import Form
 from folder_agent.edges.gateway.stow import Stow
 from folder_agent.edges.ledger import PeeweeLedger
 from folder_agent.edges.shelves import RealShelves
+from folder_agent.edges.unpacking import RealUnpacker
 from tests.crash.declared import CHANGES_NOTHING
 
 PORTS: tuple[tuple[str, type[Any]], ...] = (
@@ -26,6 +27,7 @@ PORTS: tuple[tuple[str, type[Any]], ...] = (
     ("stow", Stow),
     ("form", Form),
     ("drop", RealDropFolder),
+    ("unpacker", RealUnpacker),
 )
 # What the modules do to the disk, as the system is asked for it.
 SYSTEM_CALLS = ("fsync", "mkdir", "rename", "replace", "rmdir", "symlink", "unlink", "utime")

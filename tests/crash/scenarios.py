@@ -146,6 +146,10 @@ def _overdue_while_waiting(yard: Yard) -> None:
     yard.take_away("CT1/IM0")
 
 
+def _zipped(yard: Yard) -> None:
+    yard.archive("CT1.zip", images=2)
+
+
 TOLD = {"ACC1": {"imageCnt": 3, "pdfCnt": 1, "patientId": "P7001"}}
 WHOLE: dict[str, Any] = {"exams": TOLD, "instances": 3, "reports": 1}
 BACK = (Stage(_with_verdict), Stage(_nothing, "retry"), Stage(lambda yard: None))
@@ -215,6 +219,14 @@ SCENARIOS = (
         exams={"ACC1": {"imageCnt": 2, "studyDesc": "2"}},
         instances=2,
         lines="workers = 1\n",
+    ),
+    Scenario(
+        "unpacked",
+        (Stage(_zipped),),
+        {"CT1.zip": "WITHDRAWN", "CT1": "DONE"},
+        exams={"ACC1": {"imageCnt": 2}},
+        instances=2,
+        in_full=(0,),
     ),
     Scenario("overdue", (Stage(_overdue),), {"CT1": "FAILED"}),
     Scenario(

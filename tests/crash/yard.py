@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,6 +57,17 @@ class Yard:
             self.image(f"{folder}/IM{number}", number)
         self.report(f"{folder}/report.pdf")
         self.sidecar(f"{folder}/exam.json", **{"imageCnt": images, "pdfCnt": 1, **changes})
+
+    def archive(self, place: str, images: int) -> None:
+        """Drop a ZIP of an exam; what is in it will be there as well, beside the archive itself."""
+        files = {f"CT1/IM{n}": (self.materials / f"{n}.dcm").read_bytes() for n in range(images)}
+        files["CT1/exam.json"] = text_of(imageCnt=images).encode()
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(name), content)
+        self.write(place, packed.getvalue())
+        self.dropped.update(hashlib.sha256(content).hexdigest() for content in files.values())
 
     def write(self, place: str, content: bytes) -> None:
         """Drop a file, or write it anew."""
