@@ -26,10 +26,11 @@ from folder_agent.core.retention import Retention
 from folder_agent.core.retrying import RetryRules
 from folder_agent.core.shelving import RECEIPT, WHY
 from folder_agent.edges import durable
-from folder_agent.edges.clock import SystemClock, today
+from folder_agent.edges.clock import SystemClock, local_time, today
 from folder_agent.edges.credentials import read_token
 from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.drop_folder.mounts import Anchor
+from folder_agent.edges.drop_folder.status_file import StatusFile
 from folder_agent.edges.drop_folder.watching import Watcher
 from folder_agent.edges.gateway import open_gateway
 from folder_agent.edges.ledger import open_ledger, require_sound
@@ -135,6 +136,7 @@ class Assembly(AbstractContextManager["Assembly"]):
             scan_s=settings.scan_s,
             note=self._notes(drop),
             supervise=partial(self._supervise, watcher),
+            write_status=StatusFile(drop).write if settings.notes else None,
             unpacker=RealUnpacker(drop) if settings.unzip else None,
             depth=settings.bundle_depth,
         )
@@ -264,4 +266,5 @@ def rules_of(settings: Settings) -> Rules:
         retry=RetryRules(sync.retry_first_s, sync.retry_max_s, sync.retry_for_h * 3600),
         permit_field=settings.gateway.permit_field,
         today=today,
+        local=local_time,
     )

@@ -151,6 +151,7 @@ class DropSettings(Section):
     layout: Literal["auto", "folder", "flat"] = "auto"
     bundle_depth: int | None = Field(None, ge=1, le=8)
     unzip: bool = True
+    notes: bool = False
     settle_s: float | None = Field(None, ge=0, le=3600)  # None: 2, or 12 on a network share
     quiet_s: float = Field(60, ge=0, le=86400)
     marker: str | None = None

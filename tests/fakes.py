@@ -133,6 +133,7 @@ class World:
         retry: RetryRules = RETRIES,
         layout: Layout = "auto",
         depth: int | None = None,
+        notes: bool = False,
         scan_s: float = 10.0,
         jitter: float = 1.0,
         wrap: Wrap = lambda kind, port: port,
@@ -144,7 +145,9 @@ class World:
         self.gateway = FakeGateway(self._held)
         self.rules, self.wrap, self.scan_s = BundleRules(**rules), wrap, scan_s
         self._layout, self._jitter, self._retry, self._workers = layout, jitter, retry, workers
-        self._depth = depth
+        self._depth, self._wants_notes = depth, notes
+        self.notes: list[bytes] = []  # every _STATUS.txt that was written
+        self.write_note: Callable[[bytes], None] = self.notes.append
         self._agent: Agent | None = None
 
     @property
@@ -228,6 +231,7 @@ class World:
             note=_note,
             supervise=lambda: None,
             depth=self._depth,
+            write_status=(lambda content: self.write_note(content)) if self._wants_notes else None,
         )
 
     def _held(self, location: Path) -> Held | None:

@@ -9,6 +9,7 @@ from typing import Any
 from folder_agent.agent.dossier import Dossier, dossier_of
 from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
+from folder_agent.core.answers import AnswerRules, answer
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
 from folder_agent.core.errors import Problem, StaleState, problem
 from folder_agent.core.exam import personal_values
@@ -59,6 +60,7 @@ class Bundles:
         self.verdicts: dict[int, tuple[Problem, ...]] = {}  # unmasked, for the note beside the patient's own files
         self.busy: set[int] = set()  # in a worker's hands
         self._archives: list[Member] = []
+        self._unassigned: tuple[Member, ...] = ()
         self._troubles: dict[str, tuple[Stamp, Problem, float]] = {}  # of archives; until when (monotonic)
         self._unpacked: set[str] = set()  # archives that have just become folders
         for bundle in ledger.open_bundles():
@@ -125,6 +127,13 @@ class Bundles:
         tried = self._troubles.get(archive.path)
         return tried[1] if tried is not None and tried[0] == archive.watched.stamp else None
 
+    def answers(self, rules: AnswerRules) -> list[Problem]:
+        """What is to be said of each file that belongs to no exam."""
+        found = (
+            answer(one.path, one.kind, one.finding.problem if one.finding else None, rules) for one in self._unassigned
+        )
+        return [one for one in found if one is not None]
+
     def next_due(self) -> float:
         """The monotonic time at which time alone may change a verdict."""
         grouping = self._group_at if self.intake.stale else _NEVER
@@ -133,7 +142,9 @@ class Bundles:
     def _regroup(self, now: float) -> None:
         pinned = self.pinned()
         owners = {bundle.id: bundle.key for bundle in self.open.values()}
-        found = {one.key: one for one in self._sort(self.intake.members(pinned, owners)).groups}
+        grouping = self._sort(self.intake.members(pinned, owners))
+        self._unassigned = grouping.unassigned
+        found = {one.key: one for one in grouping.groups}
         self._archives = [one.files[0] for one in found.values() if one.is_archive]
         before = self._judged
         self._judged = {

@@ -38,6 +38,7 @@ class DropSetup:
     scan_s: float
     note: NoteMaker
     supervise: Callable[[], Problem | None]  # keeps the watcher alive; a problem while it cannot
+    write_status: Callable[[bytes], None] | None = None  # replaces the note in the drop folder; None: there is none
     unpacker: Unpacker | None = None  # None: archives are left as they are
     depth: int | None = None  # each folder so many levels below the drop folder is a bundle
 
@@ -51,6 +52,7 @@ class Rules:
     retry: RetryRules
     permit_field: str
     today: Callable[[], str]  # the day by the wall clock of this place, YYYY-MM-DD
+    local: Callable[[float], str] = str  # an epoch time by that clock, as people write it
 
 
 class Desk:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from folder_agent.core import gate as gates
-from folder_agent.core.errors import AgentError, Disposition
+from folder_agent.core.errors import AgentError, Disposition, Problem
 from folder_agent.core.gate import Gate
 from folder_agent.core.ports import Clock, Lasting, Ledger, Publisher
 from folder_agent.core.retrying import RetryRules
@@ -39,6 +39,11 @@ class Gatekeeper:
     def is_open(self) -> bool:
         """Whether as many as there are workers may send."""
         return self._gate.is_open
+
+    @property
+    def reason(self) -> Problem | None:
+        """Why nothing is sent now; None while it is open."""
+        return self._gate.reason
 
     def probe_at(self) -> float | None:
         """When the next probe is due, if the gate is shut (epoch seconds)."""

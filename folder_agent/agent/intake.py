@@ -43,6 +43,7 @@ class Intake:
         self._known: dict[str, FileRecord] = {record.path: record for record in ledger.open_files(drop.name)}
         self._pending: dict[str, Tracked] = {}
         self.outage: Problem | None = None
+        self.looked_at = 0.0  # epoch seconds: the last look that reached it
         self.has_looked = False  # until then nothing is known, not even that something is missing
         self.changed = True  # something that grouping depends on is new: group before anything else is sent
         self.stale = False  # less is left to group, or more is known: grouping anew may wait a little
@@ -58,7 +59,7 @@ class Intake:
         except AgentError as error:
             self.outage = error.problem
             return False
-        self.outage, self.has_looked = None, True
+        self.outage, self.has_looked, self.looked_at = None, True, self._clock.now()
         now = self._clock.monotonic()
         new: list[Sighting] = []
         changed: list[tuple[Tracked, Sighting]] = []

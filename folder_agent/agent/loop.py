@@ -15,6 +15,7 @@ from folder_agent.agent.desk import Desk, DropSetup, Rules
 from folder_agent.agent.errands import Errands
 from folder_agent.agent.gatekeeper import Gatekeeper
 from folder_agent.agent.journal import Journal
+from folder_agent.agent.notices import Notices
 from folder_agent.agent.unpacking import Unpacking
 from folder_agent.agent.workers import Workers
 from folder_agent.core.errors import AgentError, Disposition, Problem, StaleState
@@ -62,6 +63,7 @@ class Agent:
         self._workers: Workers[tuple[Desk, BundleRecord], AgentError | None] = Workers(
             rules.workers, errands.run, self._wake.set
         )
+        self._notices = Notices(ledger, clock, self._concerns, rules.today, rules.local, self._wake.set)
         self._unpacking = Unpacking(clock, publisher, self._wake.set)
         self._knock = ledger.recall("knock")
         self._knock_at = 0.0
@@ -94,17 +96,20 @@ class Agent:
                 if until_idle() and not self._failures and self._is_idle():
                     break
                 self._rest(wait_s)
+            self._notices.tell(self._desks.values(), self._gate.reason, at_once=True)
         finally:
             self._stop = True
             self._workers.stop(grace_s)
             self._unpacking.stop(grace_s)
             self._take_results()
+            self._notices.stop(grace_s)
 
     def step(self) -> float:
         """One cycle and all that the workers make of it, for whoever drives the agent by hand; how long nothing else
         is due, in seconds."""
         wait_s = self._cycle_or_recover()
-        while (self._workers.in_hand() or self._unpacking.in_hand()) and not self._failures:
+        parts = (self._workers, self._unpacking, self._notices)
+        while any(part.in_hand() for part in parts) and not self._failures:
             wait_s = 0.0
             self._wake.wait(NAP_S)
             self._wake.clear()  # before the results are taken: a later one wakes us again
@@ -171,6 +176,7 @@ class Agent:
                 desk.look_at = desk.not_before
             desk.bundles.judge()
         self._dispatch()
+        self._notices.tell(self._desks.values(), self._gate.reason)
         return 0.0 if more else self._until_next()
 
     def _dispatch(self) -> None:

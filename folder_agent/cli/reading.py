@@ -12,6 +12,7 @@ from folder_agent import settings
 from folder_agent.cli.printing import columns, say, say_json
 from folder_agent.cli.reports import MOST_DONE, Report, show_report, status_report
 from folder_agent.cli.sidecars import encoding_in
+from folder_agent.core.answers import AnswerRules
 from folder_agent.core.catalogue import Language
 from folder_agent.core.errors import AgentError
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger
@@ -24,7 +25,8 @@ def status(config: Path, *, as_json: bool, language: Language) -> int:
     """Print what waits and what failed. Returns 0. Raises SettingsError, AgentError."""
     loaded = settings.load(config)
     with reading(loaded) as ledger:
-        report = status_report(ledger, time.time(), [drop.name for drop in loaded.drops])
+        rules = {drop.name: AnswerRules(drop.bundle_depth, drop.unzip) for drop in loaded.drops}
+        report = status_report(ledger, time.time(), list(rules), rules)
         is_new = ledger is None
     if as_json:
         say_json(report)
@@ -92,6 +94,9 @@ def _say_status(report: Report, language: Language, *, is_new: bool) -> None:
     for line in columns([_waiting_row(one, language) for one in waiting[:_MOST_LINES]], ""):
         say(line)
     _say_more(len(waiting) - _MOST_LINES, language)
+    for one in report["ignored"]:
+        what = f"{one['drop']}: {one['path']}: {one['reason' + suffix]}. {one['todo' + suffix]}"
+        say(f"{'不发送' if zh else 'not sent'}  {what}", style="yellow")
     failed = [one for one in report["failed"] if one["superseded_by"] is None][:MOST_DONE]
     for one in failed:
         say(f"{'失败' if zh else 'failed'} #{one['id']} {one['bundle']}: {one['why' + suffix]}", style="red")

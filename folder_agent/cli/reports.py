@@ -5,12 +5,14 @@ Only reads the ledger, whose reasons are masked: nothing here names a patient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from folder_agent.agent import concerns, gatekeeper
 from folder_agent.core import gate as gates
+from folder_agent.core.answers import AnswerRules, answer
 from folder_agent.core.catalogue import explain, what_to_do
 from folder_agent.core.errors import Problem
 from folder_agent.core.gate import Gate
@@ -20,7 +22,8 @@ from folder_agent.core.records import BundleRecord, FileRecord, HistoryEntry
 from folder_agent.core.status import Phrase, oldest_waiting_s, reason_text
 
 Report = dict[str, Any]
-MOST_FAILED, MOST_DONE = 50, 10
+MOST_FAILED, MOST_DONE, MOST_IGNORED = 50, 10, 50
+_LOOKED_INTO = frozenset({FileState.SETTLED, FileState.REFUSED})
 _LOOKED_BACK = 2000  # bundles: the ledger is asked for the latest ones, of whatever state
 ENDED_BADLY = frozenset({BundleState.REFUSED, BundleState.FAILED})
 NOTHING_YET = Tallies(bundles={}, files={}, oldest_open_at=None, unassigned=0)
@@ -46,7 +49,12 @@ def gate_of(ledger: Ledger) -> Gate:
     return gates.read(ledger.recall(gatekeeper.NAME))
 
 
-def status_report(ledger: Ledger | None, now: float, drops: Sequence[str] = ()) -> Report:
+def status_report(
+    ledger: Ledger | None,
+    now: float,
+    drops: Sequence[str] = (),
+    answer_rules: Mapping[str, AnswerRules] | None = None,
+) -> Report:
     """The whole, in one object; a ledger that does not exist yet reads as an empty one."""
     troubles = [] if ledger is None else [(drop, one) for drop in drops for one in concerns.of_drop(ledger, drop)]
     tallies = NOTHING_YET if ledger is None else ledger.tallies()
@@ -63,6 +71,7 @@ def status_report(ledger: Ledger | None, now: float, drops: Sequence[str] = ()) 
         "drop_troubles": [{"drop": drop, **_reason(one)} for drop, one in troubles],
         "oldest_waiting_s": oldest_waiting_s(tallies.oldest_open_at, now),
         "unassigned": tallies.unassigned,
+        "ignored": [] if ledger is None else _ignored(ledger, drops, answer_rules or {}),
         "waiting": [_waiting(bundle, gate) for bundle in waiting],
         "failed": [_failed(bundle, latest) for bundle in failed],
         "done": [
@@ -117,6 +126,19 @@ def iso(at: float | None) -> str | None:
 
 def _name(bundle: BundleRecord) -> Report:
     return {"id": bundle.id, "bundle": bundle.name, "drop": bundle.drop}
+
+
+def _ignored(ledger: Ledger, drops: Sequence[str], rules: Mapping[str, AnswerRules]) -> list[Report]:
+    """Files that lie in a drop folder and belong to no exam, and why they are not sent."""
+    found: list[Report] = []
+    for drop in drops:
+        for record in ledger.open_files(drop):
+            told = answer(record.path, record.kind, record.reason, rules.get(drop, AnswerRules()))
+            if record.bundle_id is None and record.state in _LOOKED_INTO and told is not None:
+                found.append({"drop": drop, "path": record.path, **_reason(replace(told, path=None))})
+                if len(found) == MOST_IGNORED:
+                    return found
+    return found
 
 
 def _shut(gate: Gate) -> Report | None:

@@ -18,6 +18,11 @@ class SystemClock:
         return time.monotonic()
 
 
+def local_time(at: float) -> str:
+    """An epoch time on this machine's wall, to the second, with its offset from UTC."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+
+
 def today() -> str:
     """The day on this machine's wall, YYYY-MM-DD: shelves are for people."""
     return datetime.now().astimezone().date().isoformat()

@@ -14,7 +14,9 @@ from folder_agent.core.records import FileKind
 _TEMPORARY = ("~$*", ".~lock.*", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload")
 _HIDDEN = (".", ".back.part")  # how a folder's name begins and ends in which we assemble what goes back
 LEASE_NAME = ".folder-agent.lease"  # ours, in the root of a drop folder on a share (edges/leases.py)
-_JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir", LEASE_NAME})
+STATUS_NAME, STATUS_PART = "_STATUS.txt", "._STATUS.txt.part"  # ours, too, and how it is called while it is written
+OWN_FILES = frozenset({LEASE_NAME, STATUS_NAME, STATUS_PART})  # in the root: they change all the time, and are no news
+_JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir", LEASE_NAME, STATUS_NAME.lower()})
 # A bundle that somebody drops back brings our notes with it; its next round may have renamed them.
 _OUR_NOTES = re.compile(r"(why|receipt)( \((\d+|earlier)\))*\.(txt|json)( \((\d+|earlier)\))*")
 _DICOM_OR_PDF = frozenset({"", ".dcm", ".dicom", ".dic", ".ima", ".img", ".pdf"})

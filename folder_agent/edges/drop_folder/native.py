@@ -30,7 +30,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.polling import PollingObserver
 
-from folder_agent.edges.drop_folder.names import LEASE_NAME
+from folder_agent.edges.drop_folder.names import OWN_FILES
 from folder_agent.edges.paths import is_inside, normal
 
 # watchdog's Windows emitter hands over nothing until its queue was quiet for this long (default 1 s).
@@ -61,7 +61,7 @@ class NativeWatch(FileSystemEventHandler):
         self._root, self._hint = root, hint
         self._identity = _identity(root)
         self._watched, self._excluded = _resolved(root, excluded)
-        self._lease = normal(Path(self._watched, LEASE_NAME))  # its beat is no news
+        self._own = frozenset(normal(Path(self._watched, name)) for name in OWN_FILES)
         # inotify takes a watch for every folder: one for each bundle ever shelved, if done/ were watched, too.
         self._spares_shelves = sys.platform == "linux" and any(self._is_in_root(shelf) for shelf in self._excluded)
         self._folders: dict[str, ObservedWatch] = {}
@@ -84,7 +84,7 @@ class NativeWatch(FileSystemEventHandler):
     def dispatch(self, event: FileSystemEvent) -> None:
         """Take one event of watchdog's, in watchdog's thread."""
         paths = [normal(os.fsdecode(path)) for path in (event.src_path, event.dest_path) if path]
-        if all(path == self._lease or is_inside(path, self._excluded) for path in paths):
+        if all(path in self._own or is_inside(path, self._excluded) for path in paths):
             return
         if self._spares_shelves and event.is_directory:
             self._follow(event, paths)  # first the watch, then the look: nothing falls between

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from folder_agent.core.records import Sighting
-from folder_agent.edges.drop_folder.names import LEASE_NAME, is_hidden_folder
+from folder_agent.edges.drop_folder.names import OWN_FILES, is_hidden_folder
 from folder_agent.edges.paths import as_text, is_gone, is_link, normal, stamp_of
 
 MAX_DEPTH = 64  # folders below each other; whatever lies deeper is told as not listed
@@ -88,8 +88,8 @@ def _meet(
     look: Look,
     waiting: list[_Folder],
 ) -> None:
-    if entry.name == LEASE_NAME and not folder.prefix:
-        return  # changes with every beat, and is nobody's exam
+    if entry.name in OWN_FILES and not folder.prefix:
+        return  # changes all the time, and is nobody's exam
     try:
         found = entry.stat(follow_symlinks=False)  # free on Windows
     except OSError as error:
