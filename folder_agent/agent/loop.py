@@ -183,6 +183,8 @@ class Agent:
         if self._stop:
             return  # what is in hand is finished, nothing more begins
         self._unpacking.dispatch(self._desks.values())
+        if self._workers.room() <= 0:
+            return  # of thousands that are ready, none could begin: their order is of no interest yet
         now = self._clock.now()
         for bundle in self._ready(Action.SHELVE, now):
             self._hand_out(bundle, now)

@@ -18,7 +18,7 @@ from folder_agent.core.exam import COUNT_FIELDS
 from tests.site import FIELDS, PDF, Site, dicom
 
 GALLERY = Path(__file__).parent.parent / "gallery"
-CASES = sorted(folder.name for folder in GALLERY.iterdir() if folder.is_dir())
+CASES = sorted(folder.name for folder in GALLERY.iterdir() if (folder / "exam.json").is_file())
 
 
 def hung_up(site: Site, case: str) -> dict[str, Any]:
