@@ -1,8 +1,8 @@
 """Drop folders as systems and people really leave them, each through the real agent.
 
 A case of tests/gallery/drops/ is a folder: `drop/` is what lies in the drop folder, `settings.toml` what stands in its
-table (may be missing), `expected.json` how it ends: the exit code, each bundle's state by name, what lies on the shelves
-(but our notes), what was posted, and what is said of files that belong to no exam.
+table (may be missing), `expected.json` how it ends: the exit code, the state of each bundle by its name, what is on the
+shelves (but our notes), what was posted, and what is said of files that belong to no exam.
 """
 
 from __future__ import annotations
