@@ -19,6 +19,7 @@ from typing import Any
 
 from folder_agent.simulator.gateway import Gateway
 from folder_agent.simulator.handler import Handler
+from folder_agent.simulator.secured import secured
 
 # struct linger has u_short members on Windows, int elsewhere.
 _LINGER_NONE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -50,13 +51,7 @@ class Listener(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
-        if self._tls is None:
-            return connection, address
-        try:
-            return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
-        except OSError:
-            connection.close()
-            raise
+        return connection if self._tls is None else secured(self._tls, connection, shakes_hands=False), address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A daemon thread for the connection, remembered so that a stop can end it."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
+import struct
+import sys
 import threading
 from pathlib import Path
 
+import httpcore
 import pytest
 
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.edges.gateway.client import Link, make_client
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.trust import PinnedContext, make_context
+from folder_agent.edges.gateway.wire import PromptBackend
+from folder_agent.simulator.secured import secured
 from tests.servers.certificates import make_certificate
 from tests.servers.kit import StillClock, certificate, serving
 from tests.servers.scripted import ScriptedServer, answer
@@ -137,3 +143,50 @@ def test_a_server_that_does_not_speak_tls_is_a_broken_connection() -> None:
         thread.join()
     assert caught.value.problem.code == "FA-GW-BROKEN"
     assert detail_of(caught.value) == "TLS: wrong version number"
+
+
+_RESET = struct.pack("ii", 1, 0)  # linger 0: closing is a reset
+
+
+def reset(connection: socket.socket, other: socket.socket) -> None:
+    """Have the other end know that this one is gone, before it does anything."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    connection.close()
+    while _is_connected(other):
+        pass
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="linger and resets are set up as Linux does")
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_server_that_resets_before_the_handshake_leaves_no_socket_open(pinned: bool) -> None:
+    context = make_context(fingerprint="0" * 64) if pinned else make_context(certificate().public)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = PromptBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 5)
+        sock = stream.get_extra_info("socket")
+        reset(listener.accept()[0], sock)
+        with pytest.raises(httpcore.ConnectError):
+            stream.start_tls(context, "127.0.0.1", 5)
+        assert sock.fileno() == -1
+    gc.collect()  # an unclosed socket is a ResourceWarning, and that an error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="linger and resets are set up as Linux does")
+def test_a_client_that_resets_before_the_handshake_leaves_no_socket_open_at_a_test_server() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate().pem)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), 5)
+        sock = listener.accept()[0]
+        reset(client, sock)
+        with pytest.raises(ConnectionResetError):
+            secured(context, sock)
+        assert sock.fileno() == -1
+    gc.collect()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from folder_agent.simulator.secured import secured
+
 _RESET = struct.pack("ii", 1, 0)  # linger 0: closing is a reset
 
 
@@ -134,7 +136,7 @@ class Line:
             return near
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.pem)
-        return context.wrap_socket(near, server_side=True)
+        return secured(context, near)
 
     def _swallow(self, near: socket.socket) -> None:
         while near.recv(65536):

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from folder_agent.simulator.secured import secured
+
 
 @dataclass
 class Seen:
@@ -100,7 +102,7 @@ class ScriptedServer:
             if self._context is None:
                 self._talk(sock)
                 return
-            with self._context.wrap_socket(sock, server_side=True) as wrapped:
+            with secured(self._context, sock) as wrapped:
                 with self._lock:
                     self._open.append(wrapped)
                 self._talk(wrapped)

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 
+from folder_agent.simulator.secured import secured
 from tests.servers.certificates import TestCertificate
 
 
@@ -35,7 +36,7 @@ def tls_in_front_of(port: int, certificate: TestCertificate) -> Iterator[int]:
         with (
             contextlib.suppress(OSError),
             sock,
-            context.wrap_socket(sock, server_side=True) as outer,
+            secured(context, sock) as outer,
             socket.create_connection(("127.0.0.1", port)) as inner,
         ):
             back = threading.Thread(target=pump, args=(inner, outer), daemon=True)

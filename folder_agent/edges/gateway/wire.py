@@ -109,6 +109,16 @@ class PromptStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
+        """Shake hands. Raises httpcore.ConnectError.
+
+        If the server has reset the connection already, here and not by the ssl module, which would leave it to the
+        garbage collector (CPython 3.11 to 3.14, `SSLSocket._create`).
+        """
+        try:
+            self._inner.get_extra_info("socket").getpeername()
+        except OSError as error:
+            self._inner.close()
+            raise httpcore.ConnectError(str(error)) from error
         return PromptStream(self._inner.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
