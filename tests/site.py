@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -119,16 +119,18 @@ class Site:
     def command(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """The real command in a process of its own."""
         line = [sys.executable, "-m", "folder_agent", *arguments, "--config", str(self.config())]
-        return subprocess.run(line, capture_output=True, text=True, encoding="utf-8", timeout=60, **more)
+        return subprocess.run(line, **{"capture_output": True, "encoding": "utf-8", "timeout": 60, **more})
 
-    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, env: dict[str, str] | None = None, stderr: int | IO[bytes] = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """The real command, left running."""
         line = [sys.executable, "-m", "folder_agent", *arguments, "--config", str(self.config())]
         return subprocess.Popen(
             line,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             encoding="utf-8",
             env={**os.environ, **(env or {})},
         )

@@ -88,6 +88,7 @@ class Handler(BaseHTTPRequestHandler):
     def record(self, request: Request, status: int, entry: Mapping[str, object]) -> None:
         self._recorded = True
         line = {"method": request.method, "path": request.path, "status": status, **entry}
+        line["timestamp"] = request.headers.get("timestamp")  # when the client signed it, by its own clock
         self.listener.gateway.state.record(line)
 
     def send(self, answer: Answer, upto: float = 1.0) -> None:
