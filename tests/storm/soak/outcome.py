@@ -14,9 +14,7 @@ from folder_agent.core.records import BundleRecord
 from folder_agent.simulator.state import items_of
 from tests.storm.soak.exams import Exam, digest_of
 from tests.storm.soak.havoc import Peaks
-from tests.storm.soak.stage import Hospital, Stage
-
-NOTES = ("receipt", "WHY")  # and those of an earlier round, "WHY (earlier).txt"
+from tests.storm.soak.stage import Hospital, Stage, files_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def gather(stage: Stage, errors: list[str], peaks: Peaks) -> Outcome:
         strays=frozenset(stage.account.strays),
         lying=list(_lying(site)),
         receipts=list(_receipts(site)),
-        why=frozenset(_key(folder) for folder in _folders(site, "failed") if (folder / "WHY.txt").is_file()),
+        why=frozenset(str(folder) for folder in _folders(site, "failed") if (folder / "WHY.txt").is_file()),
         asked=[_asked(entry) for entry in site.received().requests],
         held={sop: digest_of(path.read_bytes()) for sop, path in site.received().instances.items() if path.exists()},
         bundles=[],
@@ -136,15 +134,12 @@ def gather(stage: Stage, errors: list[str], peaks: Peaks) -> Outcome:
 def _lying(site: Hospital) -> Iterator[Lying]:
     for shelf in ("done", "failed"):
         for folder in _folders(site, shelf):
-            for path in folder.rglob("*"):
-                if path.is_file() and not path.name.startswith(NOTES):
-                    inside = path.relative_to(folder).as_posix()
-                    yield Lying(shelf, _key(folder), inside, digest_of(path.read_bytes()))
+            for path in files_below(folder):
+                inside = path.relative_to(folder).as_posix()
+                yield Lying(shelf, str(folder), inside, digest_of(path.read_bytes()))
     for name, drop in site.drops.items():
-        shelves = tuple(site.shelves(name).values())
-        for path in drop.rglob("*"):
-            if path.is_file() and not any(one in path.parents for one in shelves) and not path.name.startswith(NOTES):
-                yield Lying("drop", name, path.relative_to(drop).as_posix(), digest_of(path.read_bytes()))
+        for path in site.dropped(name):
+            yield Lying("drop", name, path.relative_to(drop).as_posix(), digest_of(path.read_bytes()))
 
 
 def _receipts(site: Hospital) -> Iterator[Receipt]:
@@ -153,16 +148,12 @@ def _receipts(site: Hospital) -> Iterator[Receipt]:
             text = json.loads((folder / "receipt.json").read_bytes())
         except (OSError, ValueError):
             text = None
-        yield Receipt(_key(folder), text)
+        yield Receipt(str(folder), text)
 
 
 def _folders(site: Hospital, shelf: str) -> list[Path]:
     tops = dict.fromkeys(site.shelves(drop)[shelf] for drop in site.drops)
     return [folder for top in tops for folder in sorted(top.glob("*/*"))]
-
-
-def _key(folder: Path) -> str:
-    return str(folder)
 
 
 def _asked(entry: dict[str, Any]) -> Asked:

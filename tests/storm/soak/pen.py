@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.storm.soak.exams import Exam, Piece, digest_of
+
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -52,7 +55,7 @@ class Pen:
         manner = self.rng.choice(("renamed", "slow", "at once", "at once"))
         if whole or manner == "renamed":
             part = place.with_name(place.name + ".part")
-            self._pour(part, piece.content)
+            self._until_there_is_room(lambda: self._pour(part, piece.content))
             part.replace(place)
         elif manner == "slow":
             self._pour(place, piece.content)
@@ -68,6 +71,17 @@ class Pen:
 
     def pause(self, most_s: float) -> None:
         time.sleep(self.rng.uniform(0, most_s) / self._hurry)
+
+    def _until_there_is_room(self, write: Callable[[], None]) -> None:
+        """Somebody who mends what lies on a full volume tries again."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if error.errno != errno.ENOSPC or time.monotonic() > end:
+                    raise
+            time.sleep(0.5)
 
     def _pour(self, place: Path, content: bytes) -> None:
         with place.open("wb", buffering=0) as writer:

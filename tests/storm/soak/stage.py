@@ -4,6 +4,7 @@ behind a line that can fail; and the modalities that fill the folders."""
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import threading
@@ -25,6 +26,7 @@ from tests.storm.soak.pen import Account, Pen, tell
 from tests.storm.soak.stories import STORIES, Scene, with_sequel
 
 LAYOUTS = {"ct": "auto", "mr": "folder", "dx": "flat", "far": "auto"}
+NOTES = ("receipt", "WHY")  # and those of an earlier round, "WHY (earlier).txt"
 FLAT = frozenset({"dx"})
 _UNDER_WAY = ("COMPLETE", "SENDING", "WAITING", "HELD", "COMMITTED")
 _SEQUEL_S = 60.0  # for so long a sequel is waited for at most; then there is none
@@ -60,6 +62,13 @@ class Hospital(Site):
         top = self.far if drop == "far" and self.far is not None else self.drops[drop]
         return {shelf: top / shelf for shelf in ("done", "failed")}
 
+    def dropped(self, drop: str) -> Iterator[Path]:
+        """Every file in a drop folder that lies on none of its shelves; other hands may move them meanwhile."""
+        shelves = self.shelves(drop).values()
+        for path in files_below(self.drops[drop]):
+            if not any(shelf in path.parents for shelf in shelves):
+                yield path
+
     @contextmanager
     def reading(self) -> Iterator[PeeweeLedger | None]:
         """The ledger, for reading beside a running agent; None while it cannot be read."""
@@ -73,6 +82,14 @@ class Hospital(Site):
             yield ledger
         finally:
             ledger.close()
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file but our notes. A folder that goes away meanwhile has none."""
+    for top, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith(NOTES):
+                yield Path(top) / name
 
 
 def make_hospital(root: Path, gateway: Simulator, far: Path | None = None, quiet_s: float = 6.0) -> Hospital:
@@ -161,12 +178,9 @@ class Stage:
             if bundle.state is not BundleState.GATHERING or exam is None or exam.ending != "drop":
                 found.append(f"{bundle.drop} #{bundle.id} {bundle.name}: {bundle.state} {bundle.reasons}")
         for name, drop in self.site.drops.items():
-            shelves = tuple(self.site.shelves(name).values())
-            for path in drop.rglob("*"):
-                if any(shelf in path.parents for shelf in shelves) or not path.is_file():
-                    continue
+            for path in self.site.dropped(name):
                 exam = self.exams.get(number_in(path.relative_to(drop).parts[0]))
-                if (exam is None or exam.ending != "drop") and not path.name.startswith(("WHY", "receipt", ".")):
+                if exam is None or exam.ending != "drop":
                     found.append(f"{path} still lies there")
         return found
 

@@ -188,7 +188,6 @@ def stranger(scene: Scene) -> None:
             tell(scene.exam, f"{lies.name} is not in {shelf}")
             return
         if scene.pen.rng.random() < 0.7:
-            scene.pen.take_away(scene.exam, shelf / lies.name)
             scene.pen.write(scene.exam, shelf / lies.name, right, whole=True)
             scene.exam.words.append(word_of(fields, [*pieces, right]))
             scene.exam.ending = "done"
