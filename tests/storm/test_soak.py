@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from folder_agent.simulator import Simulator
 from tests.servers.line import Line
-from tests.storm.soak.checker import complaints
+from tests.storm.soak.checker import Complaint, complaints
 from tests.storm.soak.havoc import Diary, Havoc, Keeper
 from tests.storm.soak.outcome import gather
 from tests.storm.soak.stage import Modality, Stage, make_hospital
@@ -28,7 +29,7 @@ MINUTES = float(os.environ.get("FOLDER_AGENT_SOAK_MIN", "10"))
 SEED = int(os.environ.get("FOLDER_AGENT_SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 MODALITIES = 8
 REST_S = 300.0  # within which everything comes to rest once nothing fails any more
-_TALES = 3  # told on failure
+_TALES, _EACH, _MOST = 3, 5, 100  # told on failure: exams, complaints of a sort, lines of complaints
 
 
 @pytest.mark.soak
@@ -42,9 +43,9 @@ def test_nothing_is_lost_half_sent_or_mixed_up_in_a_long_storm() -> None:
         site = make_hospital(root / "site", gateway, far)
         site.url = line.url
         stage, diary = Stage(site, SEED, hurry=2), Diary()
-        told = survive(stage, diary, line, is_small=far is not None)
-    if told:
-        pytest.fail(f"seed {SEED}, everything is left in {root}\n" + "\n".join(told), pytrace=False)
+        breaches = survive(stage, diary, line, is_small=far is not None)
+    if breaches:
+        pytest.fail(f"seed {SEED}, everything is left in {root}\n" + "\n".join(breaches), pytrace=False)
     shutil.rmtree(root, ignore_errors=True)
 
 
@@ -82,7 +83,15 @@ def survive(stage: Stage, diary: Diary, line: Line, *, is_small: bool) -> list[s
     )
     offending = list(dict.fromkeys(one.exam for one in found if one.exam))[:_TALES]
     tales = [tale_of(stage.exams[number], stage, diary) for number in offending]
-    return [*(str(one) for one in found[:50]), *tales]
+    return [*told(found), *tales]
+
+
+def told(found: list[Complaint]) -> list[str]:
+    """Some of each sort: one breach may be complained of a thousand times."""
+    sorts: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        sorts[" ".join(one.text.split()[:2])].append(str(one))
+    return [line for lines in sorts.values() for line in [*lines[:_EACH], f"({len(lines)} such)"]][:_MOST]
 
 
 @contextmanager

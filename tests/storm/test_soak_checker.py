@@ -228,6 +228,11 @@ def the_agent_ended_by_itself(outcome: Outcome) -> str:
     return "the agent ended by itself"
 
 
+def the_agent_had_a_fault_of_its_own(outcome: Outcome) -> str:
+    outcome.said.append("internal error KeyError")
+    return "it said: internal error"
+
+
 def the_agent_grew(outcome: Outcome) -> str:
     outcome.peaks = Peaks(rss=MOST_RSS + 1)
     return "of memory"
@@ -267,6 +272,7 @@ BREACHES: list[Callable[[Outcome], str]] = [
     reconcile_named_a_difference,
     a_bundle_is_stuck,
     the_agent_ended_by_itself,
+    the_agent_had_a_fault_of_its_own,
     the_agent_grew,
     the_agent_left_files_open,
 ]
@@ -292,6 +298,16 @@ def test_what_a_person_takes_out_of_done_is_missed_on_the_disk_itself(stage: Sta
     assert any("lost" in one for one in told)
     assert any("reconcile ended with 4" in one for one in told)
     assert any("the receipt in" in one for one in told)
+
+
+@pytest.mark.parametrize("line", ["internal error KeyError at x.py:1", "patient P0000012", "patient 测试患者乙"])
+def test_what_a_log_must_not_say_is_found_in_it(stage: Stage, line: str) -> None:
+    stderr = stage.site.root / "agent.stderr"
+    stderr.write_text(line + "\n", encoding="utf-8")
+    try:
+        assert any(line in str(one) for one in complaints(gather(stage, [], Peaks())))
+    finally:
+        stderr.unlink()
 
 
 def _done(outcome: Outcome) -> Lying:

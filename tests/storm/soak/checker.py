@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.storm.soak.exams import Exam, Word
-from tests.storm.soak.outcome import Asked, Lying, Outcome
+from tests.storm.soak.outcome import Asked, Item, Lying, Outcome
 
-MOST_RSS = 400 * 1024 * 1024  # bytes
-MOST_FDS = 200
+MOST_RSS = 250 * 1024 * 1024  # bytes
+MOST_FDS = 150
 _STATES = {"done": "DONE", "failed": "REFUSED"}
 
 
@@ -30,6 +30,7 @@ def complaints(outcome: Outcome) -> list[Complaint]:
     """Everything that is wrong; empty if the promise was kept."""
     return [
         *(Complaint(0, error) for error in outcome.errors),
+        *(Complaint(0, f"it said: {line}") for line in outcome.said),
         *_every_byte_is_in_one_place(outcome),
         *_each_exam_ended_as_it_had_to(outcome),
         *_nobody_is_mixed_up(outcome),
@@ -89,7 +90,9 @@ def _nobody_is_mixed_up(outcome: Outcome) -> Iterator[Complaint]:
             if exam is None:
                 yield Complaint(0, f"the gateway was sent what nobody dropped: {item}")
             elif item.digest in outcome.strays or (item.study, item.accession) != (exam.study, exam.accession):
-                yield Complaint(exam.number, f"the gateway was sent another patient's image, or under another: {item}")
+                yield Complaint(
+                    exam.number, f"the gateway was sent another patient's image, or under another: {_shown(item)}"
+                )
 
 
 def _the_gateway_holds_what_was_sent(outcome: Outcome) -> Iterator[Complaint]:
@@ -107,7 +110,11 @@ def _the_gateway_holds_what_was_sent(outcome: Outcome) -> Iterator[Complaint]:
         for item in asked.items:
             number = outcome.owner.get(item.digest, 0)
             if number and item.digest not in allowed[number]:
-                yield Complaint(number, f"was sent, and never had to be: {item}")
+                yield Complaint(number, f"was sent, and never had to be: {_shown(item)}")
+
+
+def _shown(item: Item) -> str:
+    return f"{item.sop or 'a report'} {item.digest[:8]} as {item.study} {item.accession}"
 
 
 def _nothing_was_half_sent(outcome: Outcome) -> Iterator[Complaint]:
@@ -164,7 +171,7 @@ def _nothing_known_was_sent_again(outcome: Outcome) -> Iterator[Complaint]:
             exam = outcome.exams.get(number)
             at = noted.get((exam.accession, item.digest)) if exam else None
             if at is not None and asked.signed_at > at:
-                yield Complaint(number, f"{item} was sent at {asked.signed_at}, though it was known at {at}")
+                yield Complaint(number, f"{_shown(item)} was sent at {asked.signed_at}, though it was known at {at}")
     committed: dict[str, float] = {}
     for bundle in outcome.bundles:
         if bundle.accession is not None and bundle.committed_at is not None:

@@ -19,7 +19,7 @@ Fields = Mapping[str, str | int]
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "gb18030")
 SIZES = (2048, 2048, 2048, 40_000, 600_000)  # bytes of pixels
 _STUDY, _PATIENT, _ACCESSION = "1.2.840.90000000", "P0000000", "A0000000"
-_NAMES = ("欧阳测试甲", "测试患者乙", "司马样例丙", "上官虚构丁")
+NAMES = ("欧阳测试甲", "测试患者乙", "司马样例丙", "上官虚构丁")
 _STRANGE = 5_000_000  # added to a number: the patient whose image strays into an exam
 
 
@@ -105,7 +105,7 @@ def fields_of(exam: Exam, version: str, **more: str | int | None) -> dict[str, s
     number = exam.number
     known: dict[str, str | int | None] = {
         "patientId": f"P{number:07}",
-        "patientName": _NAMES[number % len(_NAMES)],
+        "patientName": NAMES[number % len(NAMES)],
         "patientSex": "MFO"[number % 3],
         "studyId": f"S{number:07}",
         "accessNumber": exam.accession,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ from typing import Any
 from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.records import BundleRecord
 from folder_agent.simulator.state import items_of
-from tests.storm.soak.exams import Exam, digest_of
+from tests.storm.soak.exams import NAMES, Exam, digest_of
 from tests.storm.soak.havoc import Peaks
 from tests.storm.soak.stage import Hospital, Stage, files_below
+
+_PERSONAL = re.compile(rb"P\d{7}|" + "|".join(NAMES).encode())
+_NEVER_SAID = re.compile(_PERSONAL.pattern + rb"|internal error|Traceback|FA-INTERNAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class Outcome:
     reconciled: int = 0
     differences: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)  # what already went wrong on the way
+    said: list[str] = field(default_factory=list)  # of its logs: faults of its own, and what is nobody's business
     peaks: Peaks = field(default_factory=Peaks)
 
 
@@ -128,6 +133,7 @@ def gather(stage: Stage, errors: list[str], peaks: Peaks) -> Outcome:
                 if file.sha256 is not None and file.accepted_at is not None
             ]
     _reconcile(site, outcome)
+    outcome.said = list(_said(site))
     return outcome
 
 
@@ -182,6 +188,17 @@ def _ended(bundle: BundleRecord) -> Ended:
         bundle.access_number,
         committed_at,
     )
+
+
+def _said(site: Hospital) -> Iterator[str]:
+    """Lines of the log that no log should have, and whatever of a patient is in the ledger."""
+    for path in [*sorted((site.root / "logs").glob("*")), site.root / "agent.stderr"]:
+        if path.exists():
+            with path.open("rb") as lines:
+                yield from (f"{path.name}: {line.decode()}" for line in lines if _NEVER_SAID.search(line))
+    for path in sorted(site.root.glob("ledger.db*")):
+        if found := _PERSONAL.search(path.read_bytes()):
+            yield f"{path.name} holds {found[0].decode()}"
 
 
 def _reconcile(site: Hospital, outcome: Outcome) -> None:
