@@ -54,6 +54,7 @@ class Exam:
     kind: str
     drop: str
     flat: bool
+    is_small: bool = False  # nothing large, for a volume that is small
     ending: str = "done"
     words: list[Word] = field(default_factory=list)  # in the order in which they may be said; none: nothing may be
     log: list[str] = field(default_factory=list, repr=False)
@@ -83,7 +84,7 @@ def image(exam: Exam, one: int, rng: random.Random, *, strays: bool = False) -> 
     """A CT image of the exam, or one of somebody else's that got in among them. The same `one` is the same instance,
     with new pixels each time."""
     number = exam.number + (_STRANGE if strays else 0)
-    head, size = _template(rng.choice(SIZES))
+    head, size = _template(rng.choice(SIZES[:-1] if exam.is_small else SIZES))
     for old, new in (
         (_STUDY, study_of(number)),
         (f"{study_of(number)}.1.1000", f"{study_of(number)}.1.{1000 + one}"),

@@ -189,6 +189,8 @@ class Keeper(threading.Thread):
     def abandon(self) -> None:
         """Whatever has happened: leave no process behind."""
         self._ended.set()
+        if self.is_alive():
+            self.join(120)
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(30)

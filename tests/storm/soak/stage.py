@@ -114,7 +114,7 @@ class Stage:
 
     def new_exam(self, kind: str, drop: str) -> Exam:
         with self._lock:
-            exam = Exam(next(self._numbers), kind, drop, drop in FLAT)
+            exam = Exam(next(self._numbers), kind, drop, drop in FLAT, drop == "far")
             self.exams[exam.number] = exam
         return exam
 
