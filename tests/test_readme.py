@@ -318,3 +318,13 @@ def test_what_show_tells_is_told(tmp_path: Path) -> None:
         ledger.close()
     for key in report:
         assert f"`{key}`" in part("### show")
+
+
+# --- what is promised -------------------------------------------------------------------------------------------------
+
+PROMISED = part("## What is promised, and how it is tested")
+
+
+@pytest.mark.parametrize("place", sorted(set(re.findall(r"`((?:tests|folder_agent)/[^`]+)`", PROMISED))))
+def test_what_the_table_of_promises_names_is_there(place: str) -> None:
+    assert (ROOT / place).exists()

@@ -1,4 +1,4 @@
-"""Counts of the kill matrix, told at the end of the session, wherever its tests ran (pytest-xdist, too)."""
+"""Counts of kills and storms, told at the end of the session, wherever its tests ran (pytest-xdist, too)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-_NAME = "kill matrix"
+_NAME = "kills and storms"
 
 
 def note(record_property: Callable[[str, object], None], **counts: int) -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, problem
+from tests.crash.storm import promise
+from tests.crash.storm.weather import Died, Life, Weather
 from tests.fakes import DAY_S, PDF, RETRIES, Lost, World, an_image, sidecar
-from tests.storm import promise
-from tests.storm.weather import Died, Life, Weather
 
 EXAMS = 3
 _MOST_STEPS = 400  # of the agent, in one act: more without its end is running hot

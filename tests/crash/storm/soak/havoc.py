@@ -17,8 +17,8 @@ from typing import IO, Any
 
 import psutil
 
+from tests.crash.storm.soak.stage import Hospital
 from tests.servers.line import Fault, Line
-from tests.storm.soak.stage import Hospital
 from tests.volumes import fill
 
 STOW, FORM, STUDY = "/dicom-web/studies", "/ris/file/add", "/ris/study/add"

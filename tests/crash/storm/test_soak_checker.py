@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from folder_agent.simulator import Simulator
+from tests.crash.storm.soak.checker import MOST_FDS, MOST_RSS, complaints
+from tests.crash.storm.soak.havoc import Diary, Peaks
+from tests.crash.storm.soak.outcome import Asked, Lying, Outcome, gather
+from tests.crash.storm.soak.pen import Pen
+from tests.crash.storm.soak.stage import Stage, make_hospital
+from tests.crash.storm.soak.stories import STORIES
+from tests.crash.storm.soak.tale import tale_of
 from tests.faults.running import Running
-from tests.storm.soak.checker import MOST_FDS, MOST_RSS, complaints
-from tests.storm.soak.havoc import Diary, Peaks
-from tests.storm.soak.outcome import Asked, Lying, Outcome, gather
-from tests.storm.soak.pen import Pen
-from tests.storm.soak.stage import Stage, make_hospital
-from tests.storm.soak.stories import STORIES
-from tests.storm.soak.tale import tale_of
 
 PATIENCE_S = 90.0
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from folder_agent.simulator import Simulator
+from tests.crash.storm.soak.checker import Complaint, complaints
+from tests.crash.storm.soak.havoc import Diary, Havoc, Keeper
+from tests.crash.storm.soak.outcome import gather
+from tests.crash.storm.soak.stage import Modality, Stage, make_hospital
+from tests.crash.storm.soak.tale import tale_of
 from tests.servers.line import Line
-from tests.storm.soak.checker import Complaint, complaints
-from tests.storm.soak.havoc import Diary, Havoc, Keeper
-from tests.storm.soak.outcome import gather
-from tests.storm.soak.stage import Modality, Stage, make_hospital
-from tests.storm.soak.tale import tale_of
 from tests.volumes import mounted
 
 MINUTES = float(os.environ.get("FOLDER_AGENT_SOAK_MIN", "10"))

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.storm.soak.exams import ENCODINGS, Exam, Piece, counts_of, fields_of, image, report, sidecar, word_of
-from tests.storm.soak.pen import Pen, tell
+from tests.crash.storm.soak.exams import ENCODINGS, Exam, Piece, counts_of, fields_of, image, report, sidecar, word_of
+from tests.crash.storm.soak.pen import Pen, tell
 
 Sequel = Callable[["Scene", Path | None], None]  # is given the folder on the shelf where the exam lies
 Retry = Callable[[str], "subprocess.CompletedProcess[str]"]

@@ -20,10 +20,10 @@ from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.records import BundleRecord
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger
 from folder_agent.simulator import Simulator
+from tests.crash.storm.soak.exams import Exam
+from tests.crash.storm.soak.pen import Account, Pen, tell
+from tests.crash.storm.soak.stories import STORIES, Scene, with_sequel
 from tests.site import Site
-from tests.storm.soak.exams import Exam
-from tests.storm.soak.pen import Account, Pen, tell
-from tests.storm.soak.stories import STORIES, Scene, with_sequel
 
 LAYOUTS = {"ct": "auto", "mr": "folder", "dx": "flat", "far": "auto"}
 NOTES = ("receipt", "WHY")  # and those of an earlier round, "WHY (earlier).txt"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.storm.soak.exams import Exam, Piece, digest_of
+from tests.crash.storm.soak.exams import Exam, Piece, digest_of
 
 PATIENCE_S = 60.0
 

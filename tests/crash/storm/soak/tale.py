@@ -3,9 +3,9 @@ and what went wrong around it. Reads the ledger and the gateway's journal."""
 
 from __future__ import annotations
 
-from tests.storm.soak.exams import Exam
-from tests.storm.soak.havoc import Diary
-from tests.storm.soak.stage import Stage
+from tests.crash.storm.soak.exams import Exam
+from tests.crash.storm.soak.havoc import Diary
+from tests.crash.storm.soak.stage import Stage
 
 _MOST = 300  # lines
 

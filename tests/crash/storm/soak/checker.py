@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.storm.soak.exams import Exam, Word
-from tests.storm.soak.outcome import Asked, Item, Lying, Outcome
+from tests.crash.storm.soak.exams import Exam, Word
+from tests.crash.storm.soak.outcome import Asked, Item, Lying, Outcome
 
 MOST_RSS = 250 * 1024 * 1024  # bytes
 MOST_FDS = 150

@@ -13,9 +13,9 @@ from typing import Any
 from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.records import BundleRecord
 from folder_agent.simulator.state import items_of
-from tests.storm.soak.exams import NAMES, Exam, digest_of
-from tests.storm.soak.havoc import Peaks
-from tests.storm.soak.stage import Hospital, Stage, files_below
+from tests.crash.storm.soak.exams import NAMES, Exam, digest_of
+from tests.crash.storm.soak.havoc import Peaks
+from tests.crash.storm.soak.stage import Hospital, Stage, files_below
 
 _PERSONAL = re.compile(rb"P\d{7}|" + "|".join(NAMES).encode())
 _NEVER_SAID = re.compile(_PERSONAL.pattern + rb"|internal error|Traceback|FA-INTERNAL")

@@ -1,6 +1,6 @@
 """Random storms over the whole agent on simulated folders, clock and gateway: after every step the promise holds.
 
-More of them: `FOLDER_AGENT_STORIES=20000 pytest tests/storm`; a failing story shrinks to a few acts and is printed.
+More of them: `FOLDER_AGENT_STORIES=20000 pytest tests/crash/storm`; a failing story shrinks to a few acts and is printed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.storm.story import ACTS, Act, acts, random_story, tell
+from tests.crash import tally
+from tests.crash.storm.story import ACTS, Act, acts, random_story, tell
 
 STORIES = int(os.environ.get("FOLDER_AGENT_STORIES", "80"))
 ACTS_A_STORY = 40
@@ -40,8 +41,7 @@ def test_no_random_story_breaks_the_promise(layout: str, record_property: Tell) 
         told.append(tell(layout, story))
 
     storm()
-    record_property("stories", len(told))
-    record_property("steps", sum(told))
+    tally.note(record_property, storms_survived=len(told), steps_of_theirs=sum(told))
 
 
 @pytest.mark.timeout(900)
@@ -53,9 +53,8 @@ def test_no_long_story_breaks_the_promise(layout: str, record_property: Tell) ->
         try:
             steps += tell(layout, story)
         except AssertionError as broken:
-            raise AssertionError(f"story {seed}, {layout}: {broken}; shrink it by tests/storm") from broken
-    record_property("stories", SEEDED)
-    record_property("steps", steps)
+            raise AssertionError(f"story {seed}, {layout}: {broken}; shrink it by tests/crash/storm") from broken
+    tally.note(record_property, storms_survived=SEEDED, steps_of_theirs=steps)
 
 
 def test_the_stories_reach_everything_that_can_happen() -> None:
