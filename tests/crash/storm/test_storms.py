@@ -1,6 +1,6 @@
 """Random storms over the whole agent on simulated folders, clock and gateway: after every step the promise holds.
 
-More of them: `FOLDER_AGENT_STORIES=20000 pytest tests/crash/storm`; a failing story shrinks to a few acts and is printed.
+More: `FOLDER_AGENT_STORIES=20000 pytest tests/crash/storm`; a failing story shrinks to a few acts and is printed.
 """
 
 from __future__ import annotations
