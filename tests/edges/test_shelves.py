@@ -238,6 +238,37 @@ def test_on_the_way_back_the_agent_sees_all_of_it_or_nothing(across: Site, after
         fresh()
 
 
+@pytest.mark.parametrize("fails", ["the second copy", "the plan"])
+def test_without_room_for_the_way_back_no_copies_are_left_to_fill_the_drop_folder(across: Site, fails: str) -> None:
+    target = across.target("failed")
+    contents = {"1.dcm": b"pixels", "a.json": b"{}", "sub/2.dcm": b"more pixels"}
+    for path, content in contents.items():
+        (Path(target) / path).parent.mkdir(exist_ok=True)
+        (Path(target) / path).write_bytes(content)
+    copies: list[Path] = []
+
+    def copy(source: Path, place: Path, *more: Any) -> None:
+        copies.append(place)
+        if len(copies) == 2 and fails == "the second copy":
+            raise OSError(errno.ENOSPC, "full")
+        moving.copy(source, place, *more)
+
+    def write_whole(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(AgentError) as error:
+        patch.setattr(returning, "copy", copy)
+        if fails == "the plan":
+            patch.setattr(durable, "write_whole", write_whole)
+        across.shelves.put_back(target, "CT1")
+    assert told(error)[0] == "FA-DISK-FULL"
+    assert len(copies) >= 2
+    assert list(across.root.iterdir()) == []
+    assert {path: (Path(target) / path).read_bytes() for path in contents} == contents
+    assert across.shelves.put_back(target, "CT1") == "CT1"
+    assert {path: (across.root / "CT1" / path).read_bytes() for path in contents} == contents
+
+
 def test_what_was_corrected_in_failed_before_all_was_copied_goes_back_corrected(across: Site) -> None:
     target = across.target("failed")
     for name in ("1.dcm", "a.json"):

@@ -44,8 +44,12 @@ def put_back(bundle: Path, root: Path, name: str, is_taken: Callable[[Path], boo
             durable.sync_folder(bundle.parent)
             return chosen
     if plan is None:
-        _copy_all(bundle, hidden)
-        durable.write_whole(bundle / _PLAN, name.encode())
+        try:
+            _copy_all(bundle, hidden)
+            durable.write_whole(bundle / _PLAN, name.encode())
+        except OSError:
+            _drop_copies(bundle, hidden)
+            raise
     if there(hidden) is not None:
         _remove_all(bundle, hidden)
         plan = _show(hidden, root, name, is_taken, lambda new: durable.write_whole(bundle / _PLAN, new.encode()))
@@ -103,6 +107,19 @@ def _copy_all(bundle: Path, hidden: Path) -> None:
         copy(source, target, None, source.lstat())
     durable.sync_folders(hidden)  # an interrupted try may have made some
     durable.sync_folder(hidden.parent)
+
+
+def _drop_copies(bundle: Path, hidden: Path) -> None:
+    """It cannot be done now: what nobody sees must not fill the volume until somebody tries again. Without a plan, no
+    original has been removed; a copy that is not the same as one stays all the same."""
+    with suppress(OSError):
+        if there(bundle / _PLAN) is not None or there(hidden) is None:
+            return
+        for copied in list(_files(hidden)):
+            source = bundle / copied.relative_to(hidden)
+            if there(source) is not None and is_same(source, copied):
+                durable.remove(copied)
+        _remove_empty(hidden)
 
 
 def _remove_all(bundle: Path, hidden: Path) -> None:
