@@ -15,6 +15,7 @@ from tests.crash.storm.soak.exams import ENCODINGS, Exam, Piece, counts_of, fiel
 from tests.crash.storm.soak.pen import Pen, tell
 
 Sequel = Callable[["Scene", Path | None], None]  # is given the folder on the shelf where the exam lies
+_TRIES = 20
 Retry = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
@@ -204,8 +205,13 @@ def put_back(scene: Scene, shelf: Path) -> None:
         shelf.rename(target)
         tell(scene.exam, f"moved {shelf} back")
         return
-    ended = scene.retry(scene.exam.accession)
-    tell(scene.exam, f"retry ended with {ended.returncode}: {ended.stdout} {ended.stderr}")
+    for _ in range(_TRIES):
+        ended = scene.retry(scene.exam.accession)
+        tell(scene.exam, f"retry ended with {ended.returncode}: {ended.stdout} {ended.stderr}")
+        if not ended.returncode:
+            return
+        scene.pen.pause(5.0)  # a full volume, say
+    raise OSError(f"{scene.exam.name} cannot be put back")
 
 
 def too_many(scene: Scene) -> None:
