@@ -28,6 +28,7 @@ UNREACHED: dict[str, str] = {
     "moving._drop_aside": "reached only after a kill: it mends what one left, and the second kills come to it",
     "moving._finish": "reached only after a kill, as above",
     "os.rename": "for file systems without renameat2, as above; the others are stepped as durable._rename",
+    "returning._drop_copies": "only where there is no room for the way back: tests/edges/test_shelves.py",
     "ledger.swap_note": "leases of agents that share a PostgreSQL ledger: tests/edges/test_leases.py",
     "ledger.compact": "one transaction on what is long over: tests/contracts/test_ledger_contract.py",
     **dict.fromkeys(
