@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple
 
 from folder_agent import __version__
 from folder_agent.agent.desk import DropSetup, Rules
@@ -17,6 +18,7 @@ from folder_agent.agent.shelf import Note
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from
+from folder_agent.core.filling import filled, origins
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.notes import receipt, why_note
@@ -134,7 +136,7 @@ class Assembly(AbstractContextManager["Assembly"]):
             rules=bundle_rules(settings, remote=drop.is_remote),
             layout=settings.layout,
             scan_s=settings.scan_s,
-            note=self._notes(drop),
+            note=self._notes(drop, settings.fill),
             supervise=partial(self._supervise, watcher),
             write_status=StatusFile(drop).write if settings.notes else None,
             unpacker=RealUnpacker(drop) if settings.unzip else None,
@@ -145,16 +147,16 @@ class Assembly(AbstractContextManager["Assembly"]):
         self._tenancy.check()
         return watcher.check()
 
-    def _notes(self, drop: RealDropFolder) -> Callable[[Dossier | None, Sequence[Problem] | None], Note]:
+    def _notes(self, drop: RealDropFolder, fill: bool) -> Callable[[Dossier | None, Sequence[Problem] | None], Note]:
         permit = self.settings.gateway.permit_field
 
         def make(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
-            def exam_of(
-                bundle: BundleRecord, files: Sequence[FileRecord]
-            ) -> tuple[Mapping[str, str | int], str | None]:
+            def posted(bundle: BundleRecord, files: Sequence[FileRecord]) -> Posted:
                 if bundle.state is not BundleState.COMMITTED:
-                    return identity(bundle), dossier.encoding if dossier else None
-                return (dossier.exam, dossier.encoding) if dossier else exam_again(drop, bundle, files, permit)
+                    return Posted(identity(bundle), dossier.encoding if dossier else None)
+                if dossier is not None:
+                    return Posted(dossier.exam, dossier.encoding, dossier.filled)
+                return posted_again(drop, bundle, files, permit, fill=fill)
 
             def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> list[tuple[str, bytes]]:
                 now = datetime.now().astimezone()
@@ -167,12 +169,13 @@ class Assembly(AbstractContextManager["Assembly"]):
                     told = why_note(bundle.name, why, text, str(drop.root), accepted=accepted, total=len(files))
                     notes.append((WHY, told))
                 if is_delivered or accepted:
-                    exam, encoding = exam_of(bundle, files)
+                    what = posted(bundle, files)
                     content = receipt(
                         bundle,
                         files,
-                        exam,
-                        encoding=encoding,
+                        what.exam,
+                        encoding=what.encoding,
+                        filled=what.filled,
                         url=self.gateway.address,
                         agent=__version__,
                         delivered_at=now,
@@ -186,17 +189,32 @@ class Assembly(AbstractContextManager["Assembly"]):
         return make
 
 
-def exam_again(
-    drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecord], permit_field: str
-) -> tuple[Mapping[str, str | int], str | None]:
-    """The exam as it was posted, and the sidecar's encoding, for a receipt that a crash kept from being written: from
-    the sidecar, which has not been moved before the receipt is there. Empty if somebody has changed it in between."""
-    for record in files:
-        if record.kind is FileKind.SIDECAR:
-            finding = drop.inspect(record.path, record.stamp)
-            if finding is not None and finding.sidecar is not None and not finding.sidecar.problems:
-                return exam_from(finding.sidecar, bundle.counts).body(permit_field), finding.sidecar.encoding
-    return {}, None
+class Posted(NamedTuple):
+    """The exam information as it was posted; empty where that is not known any more."""
+
+    exam: Mapping[str, str | int]
+    encoding: str | None = None  # of the sidecar
+    filled: Mapping[str, str] = MappingProxyType({})  # fields that came from DICOM headers, with the keyword
+
+
+def posted_again(
+    drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecord], permit_field: str, *, fill: bool
+) -> Posted:
+    """What was posted, for a receipt that a crash kept from being written: from the files, which have not been moved
+    before the receipt is there. Empty if somebody has changed the sidecar in between."""
+    found = {
+        record.kind: drop.inspect(record.path, record.stamp) for record in files if record.kind is FileKind.SIDECAR
+    }
+    finding = found.get(FileKind.SIDECAR)
+    if finding is None or finding.sidecar is None:
+        return Posted({})
+    reading = finding.sidecar
+    if fill and reading.absent:
+        looks = (drop.inspect(record.path, record.stamp) for record in files if record.kind is FileKind.DICOM)
+        reading = filled(reading, [one.dicom for one in looks if one is not None and one.dicom is not None])
+    if reading.problems:
+        return Posted({})
+    return Posted(exam_from(reading, bundle.counts).body(permit_field), reading.encoding, origins(reading))
 
 
 def identity(bundle: BundleRecord) -> dict[str, str | int]:
@@ -254,6 +272,7 @@ def bundle_rules(drop: DropSettings, *, remote: bool) -> BundleRules:
         match=drop.match,
         deadline_s=drop.deadline_h * 3600,
         fail_when_overdue=drop.on_deadline == "fail",
+        fill=drop.fill,
     )
 
 

@@ -13,6 +13,7 @@ from folder_agent.core.answers import AnswerRules, answer
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
 from folder_agent.core.errors import Problem, StaleState, problem
 from folder_agent.core.exam import personal_values
+from folder_agent.core.filling import with_filled
 from folder_agent.core.grouping import Group, Grouping, Member
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
 from folder_agent.core.ports import Clock, Ledger
@@ -171,7 +172,7 @@ class Bundles:
         )
 
     def _judge(self, judged: _Judged, now: float) -> float:
-        one = judged.group
+        one = with_filled(judged.group) if self._rules.fill else judged.group
         bundle = self._bundle_of(one)
         if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
             return _NEVER  # another bundle of that name is on its way; its shelving makes us group anew

@@ -10,6 +10,7 @@ from folder_agent.core import checking
 from folder_agent.core.bundling import Complete
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from, personal_values
+from folder_agent.core.filling import origins
 from folder_agent.core.grouping import Group
 from folder_agent.core.records import Counts, FileKind, FileRecord, Finding, Outgoing
 
@@ -29,6 +30,7 @@ class Dossier:
     findings: Mapping[str, Finding] = field(repr=False)
     digests: Mapping[str, str]  # SHA-256 that the sidecar lists, by path
     encoding: str = "utf-8"  # of the sidecar
+    filled: Mapping[str, str] = field(default_factory=dict)  # fields that came from the headers, with the keyword
 
     def with_records(self, records: Iterable[FileRecord]) -> Dossier:
         """The same, with the files as the ledger has them now: an earlier attempt may have sent some."""
@@ -68,4 +70,5 @@ def dossier_of(group: Group, verdict: Complete, files: tuple[FileRecord, ...], p
         findings={member.path: member.finding for member in group.members if member.finding is not None},
         digests=checking.digests(group, verdict.reading),
         encoding=verdict.reading.encoding,
+        filled=origins(verdict.reading),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
-from folder_agent.core import checking, unpacking
+from folder_agent.core import checking, filling, unpacking
 from folder_agent.core.catalogue import disposition
 from folder_agent.core.errors import Disposition, Problem, problem
 from folder_agent.core.grouping import Group, Member
@@ -29,6 +29,7 @@ class BundleRules:
     match: tuple[str, ...] = ("studyUid", "accessNumber", "patientId")
     deadline_s: float = 24 * 3600.0
     fail_when_overdue: bool = False
+    fill: bool = True  # what the sidecar lacks may come from the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,9 @@ def _judge(
     problems = _every_problem(group, reading, rules)
     found = count(group.files) if delivered is None else delivered
     missing = _missing(group, reading, rules, quiet_at, now, found) if reading else ()
+    if missing and (not problems or (rules.fill and filling.may_be_filled(problems))):
+        return Waiting(missing, quiet_at if quiet_at > now else None)
     if not problems:
-        if missing:
-            return Waiting(missing, quiet_at if quiet_at > now else None)
         assert reading is not None  # without a reading there is a problem
         if group.is_unsure and (delivered is not None or not _is_trusted(group, reading, rules)):
             # Nothing says that a file which is just arriving is not of this exam; but a busy folder is never still.

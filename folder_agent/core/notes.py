@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, tzinfo
+from types import MappingProxyType
 
 from folder_agent.core.catalogue import Language, explain, what_to_do
 from folder_agent.core.errors import Problem
@@ -104,13 +105,15 @@ def receipt(
     delivered_at: datetime,
     answer: Answer | None = None,
     warnings: Sequence[Problem] = (),
+    filled: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle as the
     ledger has them; they are shown by the paths that they have beside the receipt, and `folder` (with its slash) is
     where these were in the drop folder: a ledger can be rebuilt from this (receipts.py). `encoding` is the sidecar's
-    (None: it could not be read again); `agent` is our version; `delivered_at` is aware, and its zone is used
-    throughout. Without `answer` (a run before this one committed) the ledger's text of it is used. A bundle that was
-    not committed has a receipt for what was accepted of it."""
+    (None: it could not be read again); `filled` are the fields that came from DICOM headers, with the keyword;
+    `agent` is our version; `delivered_at` is aware, and its zone is used throughout. Without `answer` (a run before
+    this one committed) the ledger's text of it is used. A bundle that was not committed has a receipt for what was
+    accepted of it."""
     zone = delivered_at.tzinfo
     paths = [file.path for file in files]
     inside = places(paths)
@@ -134,6 +137,7 @@ def receipt(
         },
         "encoding": encoding,
         "exam": dict(exam),
+        "filled": dict(filled),
         "files": [_sent(file, inside[file.path], zone) for file in sent],
         "notSent": [_unsent(file, inside[file.path], is_delivered) for file in unsent],
         "warnings": [{"code": warning.code, "text": explain(warning, "en")} for warning in warnings],

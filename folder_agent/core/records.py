@@ -59,6 +59,7 @@ class DicomFacts:
     accession: str | None
     is_image: bool
     is_report: bool  # a structured report (SR)
+    said: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)  # see filling.Said: in memory only
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Origin(StrEnum):
     KEY = "key"  # of the sidecar
     DEFAULT = "default"  # of the site's mapping, because the sidecar gives nothing
     CONSTANT = "constant"  # of the site's mapping, whatever the sidecar gives
+    HEADER = "DICOM header"  # of the bundle's own files, because the sidecar gives nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Source:
 
     field: str
     origin: Origin
-    key: str | None = None  # as written in the file, a nested one as a path
+    key: str | None = None  # as written in the file, a nested one as a path; of a header, the DICOM keyword
     written: str | None = dataclasses.field(
         default=None, repr=False
     )  # the site's own value, where the mapping translates it
@@ -110,6 +112,7 @@ class SidecarReading:
     encoding: str = "utf-8"
     unknown_keys: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()  # of every field and count that is given, in the gateway's order
+    absent: tuple[str, ...] = ()  # the gateway's text fields (class A and B) that it says nothing of
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 

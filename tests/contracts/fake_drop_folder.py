@@ -149,7 +149,8 @@ def _exam_file(content: bytes, path: str) -> Finding:
             facts, _ = json.loads(content.removeprefix(_MARK))
         except ValueError:
             return Finding(FileKind.UNKNOWN, problem=problem("FA-FILE-TRUNCATED", path, detail="cut"))
-        return Finding(FileKind.DICOM, dicom=DicomFacts(**facts))
+        said = tuple((name, value) for name, value in facts.pop("said"))
+        return Finding(FileKind.DICOM, dicom=DicomFacts(**facts, said=said))
     if content.startswith(b"%PDF-"):
         whole = content.rstrip().endswith(b"%%EOF")
         cut = None if whole else problem("FA-FILE-TRUNCATED", path, detail="no %%EOF")

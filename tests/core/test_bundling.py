@@ -173,3 +173,19 @@ def test_a_file_settles_by_our_own_clock_whatever_its_time_stamp_says(
         known = watch(known, Sighting("x", Stamp(number, mtime, 1)), now)  # it grows at each look
         assert not has_settled(known, now, settle_s)
     assert has_settled(watch(known, Sighting("x", known.stamp), now + settle_s), now + settle_s, settle_s)  # type: ignore[union-attr]
+
+
+def test_a_missing_field_waits_while_images_that_may_give_it_are_still_to_come() -> None:
+    lacking = {"problems": (problem("FA-FIELD-MISSING", field="modality"),), "absent": ("modality",)}
+    to_come = folder(image("X/1"), declared=Counts(images=2), **lacking)
+    assert codes(judge(to_come, RULES, NOW, 0)) == ["FA-WAIT-FILES"]
+    assert codes(judge(to_come, replace(RULES, fill=False), NOW, 0)) == ["FA-FIELD-MISSING"]
+    whole = folder(image("X/1"), declared=Counts(images=1), **lacking)
+    assert isinstance(judge(whole, RULES, NOW, 0), Refused)
+
+
+def test_a_field_that_no_image_can_give_is_refused_as_before() -> None:
+    lacking = {"problems": (problem("FA-FIELD-MISSING", field="patientId"),), "absent": ("patientId",)}
+    assert codes(judge(folder(image("X/1"), declared=Counts(images=2), **lacking), RULES, NOW, 0)) == [
+        "FA-FIELD-MISSING"
+    ]

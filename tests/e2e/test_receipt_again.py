@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from folder_agent.assembly import exam_again
+from folder_agent.assembly import posted_again
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.mapping import site_mapping
 from folder_agent.core.records import BundleRecord, Counts, FileKind, FileRecord
@@ -23,7 +23,8 @@ def test_the_exam_is_told_in_the_words_and_spelling_in_which_it_was_posted(tmp_p
     [seen] = drop.look()
     file = FileRecord(1, "ct", seen.path, seen.stamp, FileState.SENT, FileKind.SIDECAR)
     bundle = BundleRecord(1, "ct", "", "CT1", BundleState.COMMITTED, 0, 0, counts=Counts(2, 0, 0, 1))
-    exam, encoding = exam_again(drop, bundle, [file], permit_field)
+    exam, encoding, filled = posted_again(drop, bundle, [file], permit_field, fill=True)
+    assert filled == {}
     assert (exam[permit_field], exam["patientId"], exam["imageCnt"], encoding) == ("H1", "P7001", 2, "gb18030")
     (tmp_path / "exam.json").write_bytes(b"{}")
-    assert exam_again(drop, bundle, [file], permit_field) == ({}, None)
+    assert posted_again(drop, bundle, [file], permit_field, fill=True) == ({}, None, {})

@@ -67,7 +67,7 @@ def test_what_was_waited_for_completes_it(site: Site) -> None:
 
 
 def test_a_refused_bundle_says_why_and_the_others_go_on(site: Site) -> None:
-    make_ct(site.drop / "BAD", patientId=None, accessNumber=None)
+    make_ct(site.drop / "BAD", patientId=None, patientSex=None)
     make_ct(site.drop / "GOOD")
     assert site.once() == 4
     assert site.states() == {"BAD": "REFUSED", "GOOD": "DONE"}
@@ -76,7 +76,7 @@ def test_a_refused_bundle_says_why_and_the_others_go_on(site: Site) -> None:
     assert b"\r\n" in why
     text = why.decode("utf-8-sig")
     assert "patientId" in text
-    assert "accessNumber" in text
+    assert "patientSex" in text
     assert text.index("缺少必填字段") < text.index("is missing")
 
 
@@ -380,3 +380,19 @@ def test_a_bundle_of_which_nothing_was_accepted_has_no_receipt_in_failed(site: S
     failed = site.shelf("failed")["CT1"]
     assert not (failed / "receipt.json").exists()
     assert "receipt.json" not in (failed / "WHY.txt").read_text(encoding="utf-8-sig")
+
+
+def test_what_the_sidecar_lacks_is_filled_in_from_the_images_and_the_receipt_says_so(site: Site) -> None:
+    make_ct(site.drop / "CT1", accessNumber=None, studyUid=None)
+    assert site.once() == 0
+    assert site.received().exams["ACC1"]["studyUid"] == "1.2.840.1"
+    told = json.loads((site.shelf()["CT1"] / "receipt.json").read_bytes())
+    assert told["filled"] == {"accessNumber": "AccessionNumber", "studyUid": "StudyInstanceUID"}
+    assert site.bundles()[0].access_number == "ACC1"
+
+
+def test_nothing_is_filled_in_where_that_is_switched_off(site: Site) -> None:
+    site.drop_lines = "quiet_s = 0.5\nfill = false\n"
+    make_ct(site.drop / "CT1", accessNumber=None)
+    assert site.once() == 4
+    assert "accessNumber" in (site.shelf("failed")["CT1"] / "WHY.txt").read_text(encoding="utf-8-sig")

@@ -30,6 +30,7 @@ class Reader:
         self._problems = self._gathered.problems
         self._warnings = self._gathered.warnings
         self._told: set[str] = set()  # fields about which something has been said
+        self._absent: list[str] = []
 
     def reading(self, encoding: str) -> SidecarReading:
         """All of it, as it is told on."""
@@ -47,6 +48,7 @@ class Reader:
             encoding=encoding,
             unknown_keys=tuple(self._gathered.unknown),
             sources=self._sources({**values, **counts}),
+            absent=tuple(self._absent),
             problems=tuple(self._problems),
             warnings=tuple(self._warnings),
         )
@@ -76,6 +78,7 @@ class Reader:
 
     def _miss(self, name: str, value: str | None) -> None:
         if value is None and name not in self._told:
+            self._absent.append(name)
             if FIELD_CLASSES[name] is FieldClass.A:
                 self._problems.append(problem("FA-FIELD-MISSING", field=self._gathered.name(name)))
             elif FIELD_CLASSES[name] is FieldClass.B:

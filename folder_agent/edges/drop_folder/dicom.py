@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pydicom.charset import convert_encodings, decode_bytes
-
+from folder_agent.core.filling import Said, said
 from folder_agent.core.records import DicomFacts
 from folder_agent.edges.drop_folder.dicom_bytes import (
     CutShort,
@@ -25,6 +23,7 @@ from folder_agent.edges.drop_folder.dicom_bytes import (
 )
 from folder_agent.edges.drop_folder.dicom_content import PURPOSES, SIZES, STRUCTURED_REPORTS, ascii_of, check_content
 from folder_agent.edges.drop_folder.dicom_headers import Coding, Syntax, looks_explicit, read_header
+from folder_agent.edges.drop_folder.dicom_text import text_of
 from folder_agent.edges.drop_folder.dicom_walk import Elements, walk
 
 HEAD = 144  # bytes that tell whether to look further: preamble, DICM, and the first element's header
@@ -36,6 +35,24 @@ _KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 _MEDIA_SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
 _CHARSET, _SOP_CLASS, _SOP_INSTANCE, _ACCESSION = 0x00080005, 0x00080016, 0x00080018, 0x00080050
 _PATIENT_ID, _STUDY, _SERIES = 0x00100020, 0x0020000D, 0x0020000E
+# What a sidecar may lack: kept where it is there and of a sensible length.
+_NAME = 0x00100010
+_TOLD = {
+    0x00080020: "StudyDate",
+    0x00080030: "StudyTime",
+    0x00080060: "Modality",
+    0x00081030: "StudyDescription",
+    _NAME: "PatientName",
+    0x00100030: "PatientBirthDate",
+    0x00100040: "PatientSex",
+    0x00101010: "PatientAge",
+    0x00101020: "PatientSize",
+    0x00101030: "PatientWeight",
+    0x00180015: "BodyPartExamined",
+    0x00200010: "StudyID",
+    _ACCESSION: "AccessionNumber",
+    _STUDY: "StudyInstanceUID",
+}
 _WANTED = SIZES | {_CHARSET, _SOP_CLASS, _SOP_INSTANCE, _ACCESSION, _PATIENT_ID, _STUDY, _SERIES}
 _NEEDED = (
     (_SOP_CLASS, "SOPClassUID"),
@@ -95,7 +112,7 @@ def read_dicom(file: BinaryIO, size: int, has_preamble: bool) -> DicomFacts | Di
         start = _start(FileBytes(file, size))
         if start.is_directory:
             return DicomDirectory()
-        walk(start.source, start.syntax, _WANTED, PURPOSES, found)
+        walk(start.source, start.syntax, _WANTED, PURPOSES, found, welcome=_TOLD.keys() - _WANTED)
     except (CutShort, Unreadable):
         if has_preamble or {_SOP_CLASS, _SOP_INSTANCE} <= found.values.keys():
             raise
@@ -146,19 +163,23 @@ def _facts(found: Elements, start: _Start) -> DicomFacts:
         accession=_text(found, _ACCESSION),
         is_image=is_image,
         is_report=uids[_SOP_CLASS].startswith(STRUCTURED_REPORTS) and uids[_SOP_CLASS] != _KEY_OBJECTS,
+        said=_said(found),
     )
 
 
 def _text(found: Elements, tag: int) -> str | None:
-    """A value of VR LO or SH in its data set's character set (DICOM PS3.5 6.1.2.3 and 6.2)."""
-    raw = found.values.get(tag, b"").strip(b"\0 ")
-    if raw.isascii() and b"\x1b" not in raw:
-        return raw.decode("ascii") or None
-    names = [name.strip() for name in ascii_of(found.values.get(_CHARSET, b"")).split("\\")]
-    try:
-        # pydicom complains of odd character sets, in words that quote the value; then it does what can be done.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return decode_bytes(raw, convert_encodings(names), set()).strip("\0 ") or None
-    except Exception as error:  # noqa: BLE001 - whatever a library raises over a file's content is the file's fault
-        raise Unreadable(type(error).__name__) from None
+    return text_of(found.values.get(tag, b""), found.values.get(_CHARSET, b""))
+
+
+def _said(found: Elements) -> Said:
+    """What the header says of the exam; None for what cannot be decoded."""
+    values: list[tuple[str, str | None]] = []
+    for tag, keyword in _TOLD.items():
+        try:
+            text = text_of(found.values.get(tag, b""), found.values.get(_CHARSET, b""), is_name=tag == _NAME)
+        except Unreadable:
+            values.append((keyword, None))
+        else:
+            if text is not None:
+                values.append((keyword, None if "\ufffd" in text else text))
+    return said(tuple(values))

@@ -6,6 +6,7 @@ and stack do not depend on the file (DICOM PS3.5, chapter 7 and annex A.4).
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from folder_agent.edges.drop_folder.dicom_bytes import CutShort, Source, TooFew, Unreadable
@@ -36,8 +37,16 @@ class Elements:
     pixels: Pixels | None = None
 
 
-def walk(source: Source, syntax: Syntax, wanted: frozenset[int], noticed: frozenset[int], found: Elements) -> None:
-    """Walk to the end of the source. `wanted` are kept, `noticed` only seen, both at the top level alone.
+def walk(
+    source: Source,
+    syntax: Syntax,
+    wanted: frozenset[int],
+    noticed: frozenset[int],
+    found: Elements,
+    welcome: AbstractSet[int] = frozenset(),
+) -> None:
+    """Walk to the end of the source. `wanted` are kept, `welcome` too if they are small, `noticed` only seen, all at
+    the top level alone.
 
     Raises CutShort where an announced byte is missing, Unreadable where the structure makes no sense.
     """
@@ -54,7 +63,7 @@ def walk(source: Source, syntax: Syntax, wanted: frozenset[int], noticed: frozen
                 found.pixels = _pixels(source, syntax, tag, length)
             elif length == UNDEFINED:
                 _pass_items(source, _inside(vr, syntax))
-            elif tag in wanted:
+            elif tag in wanted or (tag in welcome and length <= _KEPT_AT_MOST):
                 found.values[tag] = _small_value(source, tag, length)
             else:
                 _pass_element(source, tag, length)

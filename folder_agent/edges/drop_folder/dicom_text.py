@@ -1,0 +1,55 @@
+"""Text values of a DICOM header, in their character set (DICOM PS3.5 6.1.2.3 and 6.2). Pure; what encodings mean is
+pydicom's."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+from pydicom.charset import convert_encodings, decode_bytes
+
+from folder_agent.edges.drop_folder.dicom_bytes import Unreadable
+
+_NAME_DELIMITERS = {ord("^")}  # where code extensions end (DICOM PS3.5 6.1.2.5.3); "=" is split at before
+_LATIN = frozenset({"", "ISO_IR 6", "ISO_IR 100", "ISO 2022 IR 6", "ISO 2022 IR 100"})
+# GB 2312 as old Chinese devices write it while they say Latin 1: at least two hanzi of its tables, and nothing else
+# above ASCII. One pair alone could be two letters of a European name.
+_GB_PAIRS = re.compile(rb"(?:[\x00-\x7f]|[\xb0-\xf7][\xa1-\xfe])*")
+_HANZI = re.compile(rb"[\xb0-\xf7][\xa1-\xfe]")
+
+
+def text_of(raw: bytes, charset: bytes, *, is_name: bool = False) -> str | None:
+    """A value of VR LO, SH, PN or the like, stripped; None if there is none.
+
+    Raises Unreadable, whose text holds nothing of the value, where it cannot be decoded.
+    """
+    raw = raw.strip(b"\0 ")
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii") or None
+    names = [name.strip() for name in charset.decode("ascii", "replace").strip("\0 ").split("\\")]
+    if set(names) <= _LATIN and b"\x1b" not in raw and (told := _mislabelled(raw)) is not None:
+        return told.strip("\0 ") or None
+    try:
+        # pydicom complains of odd character sets, in words that quote the value; then it does what can be done.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            encodings = convert_encodings(names)
+            groups = raw.split(b"=") if is_name else [raw]
+            found = "=".join(decode_bytes(group, encodings, _NAME_DELIMITERS if is_name else set()) for group in groups)
+    except Exception as error:  # noqa: BLE001 - whatever a library raises over a file's content is the file's fault
+        raise Unreadable(type(error).__name__) from None
+    return found.strip("\0 ") or None
+
+
+def _mislabelled(raw: bytes) -> str | None:
+    """The text, where a device says Latin (or nothing) and surely writes UTF-8 or GB 2312; else None."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    if _GB_PAIRS.fullmatch(raw) and len(_HANZI.findall(raw)) > 1:
+        try:
+            return raw.decode("gb2312")
+        except UnicodeDecodeError:
+            pass
+    return None
