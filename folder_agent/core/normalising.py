@@ -268,6 +268,7 @@ def _measure(raw: object, expected: str) -> tuple[str, str] | None:
 def _scaled(number: str, per_unit: dict[str, int], unit: str, most: Decimal, expected: str) -> str:
     """The number as it stands if its unit is the gateway's, else converted; 0 means "not measured"."""
     divisor = per_unit.get(unit)
-    if divisor is None or not 0 < Decimal(number) / divisor <= most:
+    scaled = round(Decimal(number) / divisor, 6) if divisor is not None else Decimal(0)  # a micrometre, a milligram
+    if not 0 < scaled <= most:
         raise Unfit(expected)
-    return number if divisor == 1 else f"{(Decimal(number) / divisor).normalize():f}"
+    return number if divisor == 1 else f"{scaled.normalize():f}"

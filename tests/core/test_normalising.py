@@ -235,3 +235,7 @@ def test_cleaned_text_can_be_written_anywhere(raw: str) -> None:
     cleaned = normalising.clean(raw)
     assert all(cleaned.encode(codec) or not cleaned for codec in ("utf-8", "utf-16", "gb18030"))
     assert not [c for c in cleaned if (ord(c) < 32 and c not in "\t\n\r") or 127 <= ord(c) < 160]
+
+
+def test_a_height_of_many_places_is_in_the_form_that_is_asked_for() -> None:
+    assert normalising.size("3.71154") == normalising.size(normalising.size("3.71154")) == "0.037115"

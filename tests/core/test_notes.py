@@ -198,6 +198,7 @@ def test_a_receipt_says_what_was_sent_where_and_when() -> None:
         },
         "encoding": "gb18030",
         "exam": EXAM,
+        "filled": {},
         "files": [
             {
                 "path": "影像/1.dcm",

@@ -15,6 +15,7 @@ _LATIN = frozenset({"", "ISO_IR 6", "ISO_IR 100", "ISO 2022 IR 6", "ISO 2022 IR 
 # GB 2312 as old Chinese devices write it while they say Latin 1: at least two hanzi of its tables, and nothing else
 # above ASCII. One pair alone could be two letters of a European name.
 _GB_PAIRS = re.compile(rb"(?:[\x00-\x7f]|[\xb0-\xf7][\xa1-\xfe])*")
+_ESCAPES = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")  # of ISO 2022
 _HANZI = re.compile(rb"[\xb0-\xf7][\xa1-\xfe]")
 
 
@@ -38,7 +39,7 @@ def text_of(raw: bytes, charset: bytes, *, is_name: bool = False) -> str | None:
             found = "=".join(decode_bytes(group, encodings, _NAME_DELIMITERS if is_name else set()) for group in groups)
     except Exception as error:  # noqa: BLE001 - whatever a library raises over a file's content is the file's fault
         raise Unreadable(type(error).__name__) from None
-    return found.strip("\0 ") or None
+    return _ESCAPES.sub("", found).strip("\0 ") or None  # pydicom leaves those of ISO 2022 IR 58 in
 
 
 def _mislabelled(raw: bytes) -> str | None:
