@@ -62,6 +62,23 @@ def checked_path(path: str) -> str:
     return path
 
 
+def checked_fingerprint(value: str | None) -> str | None:
+    """A certificate's SHA-256 in hexadecimal digits, lower case; colons and the prefix may be there or not."""
+    if value is None:
+        return None
+    digest = value.removeprefix("sha256:").replace(":", "").lower()
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise ValueError("must be sha256: followed by 64 hexadecimal digits")
+    return digest
+
+
+def checked_ae_title(value: str) -> str:
+    """An application entity title (DICOM PS3.5 6.2, VR AE)."""
+    if not value.strip() or not all(" " <= char <= "~" and char != "\\" for char in value):
+        raise ValueError("must be 1 to 16 letters, digits and signs of ASCII, without a backslash")
+    return value.strip()
+
+
 def checked_mapping(table: object) -> SiteMapping:
     """A site's own names and values; every fault is told under its own key."""
     try:
@@ -92,15 +109,7 @@ class GatewaySettings(Section):
     _url = field_validator("url")(checked_url)
     _path = field_validator("study_path")(checked_path)
 
-    @field_validator("fingerprint")
-    @classmethod
-    def _fingerprint(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        digest = value.removeprefix("sha256:").replace(":", "").lower()
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise ValueError("must be sha256: followed by 64 hexadecimal digits")
-        return digest
+    _fingerprint = field_validator("fingerprint")(checked_fingerprint)
 
     @model_validator(mode="after")
     def _one_trust(self) -> GatewaySettings:
@@ -112,7 +121,7 @@ class GatewaySettings(Section):
 
 
 class ImagesSettings(Section):
-    transport: Literal["stow", "none"] = "stow"
+    transport: Literal["stow", "dimse", "none"] = "stow"
 
 
 class ReportsSettings(Section):
@@ -135,12 +144,28 @@ class FormSettings(Section):
 
 
 class DimseSettings(Section):
-    """Read, so that one settings file serves every version; this one sends by STOW-RS only."""
-
-    host: str | None = None
+    host: str | None = Field(None, min_length=1)
     port: int = Field(11112, ge=1, le=65535)
     called_ae: str = Field("GATEWAY", min_length=1, max_length=16)
     calling_ae: str = Field("FOLDERAGENT", min_length=1, max_length=16)
+    tls: bool = False
+    ca_file: Path | None = None
+    fingerprint: str | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None  # None: it is in cert_file, too
+
+    _titles = field_validator("called_ae", "calling_ae")(checked_ae_title)
+    _fingerprint = field_validator("fingerprint")(checked_fingerprint)
+
+    @model_validator(mode="after")
+    def _tls(self) -> DimseSettings:
+        if self.ca_file and self.fingerprint:
+            raise ValueError("set ca_file or fingerprint, not both")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file")
+        if not self.tls and (self.ca_file or self.fingerprint or self.cert_file):
+            raise ValueError("certificates are of no use without tls = true")
+        return self
 
 
 class DropSettings(Section):
@@ -235,6 +260,12 @@ class Settings(Section):
     def file(self) -> Path | None:
         """Where they were read from."""
         return self._file
+
+    @model_validator(mode="after")
+    def _ways_lead_somewhere(self) -> Settings:
+        if self.images.transport == "dimse" and self.dimse.host is None:
+            raise ValueError('[images] transport = "dimse" needs host in [dimse]')
+        return self
 
     @model_validator(mode="after")
     def _drops_apart(self) -> Settings:
@@ -343,8 +374,12 @@ def _made_absolute(settings: Settings, base: Path) -> Settings:
     gateway = settings.gateway.model_copy(
         update={"token_file": at(settings.gateway.token_file), "ca_file": at(settings.gateway.ca_file)}
     )
+    dimse = settings.dimse.model_copy(
+        update={name: at(getattr(settings.dimse, name)) for name in ("ca_file", "cert_file", "key_file")}
+    )
     ledger = settings.ledger.model_copy(
         update={"url": settings.ledger.url or f"sqlite:///{(base / 'ledger.db').as_posix()}"}
     )
     log = settings.log.model_copy(update={"dir": base / (settings.log.dir or "logs")})
-    return settings.model_copy(update={"drops": drops, "gateway": gateway, "ledger": ledger, "log": log})
+    made = {"drops": drops, "gateway": gateway, "dimse": dimse, "ledger": ledger, "log": log}
+    return settings.model_copy(update=made)

@@ -1,6 +1,7 @@
 """Checks of the gateway: token, reachability, certificate, clock, signature, and where images and reports would go.
 
-Touches the network: one handshake, and one signed post of an empty exam, which can only be refused for its content.
+Touches the network: one handshake, and one signed post of an empty exam, which can only be refused for its content;
+and a C-ECHO to the DICOM node, where one is set.
 """
 
 from __future__ import annotations
@@ -165,9 +166,14 @@ def _signature(result: ProbeResult) -> Check:
 
 
 def _transports(settings: Settings) -> Iterator[Check]:
-    """Where files go; only said, because nothing but a file would prove more."""
+    """Where files go; only said of HTTP, because nothing but a file would prove more."""
     gateway = settings.gateway
-    if settings.images.transport == "stow":
+    if settings.images.transport == "dimse":
+        # Imported where it is wanted, as the transport itself is: pynetdicom takes half a second.
+        from folder_agent.checkup import dicom_node
+
+        yield from guarded("images", lambda: dicom_node.examine(settings), 3 * gateway.timeout_s + _SPARE_S)
+    elif settings.images.transport == "stow":
         url = settings.stow.url or gateway.url + DICOM_WEB_PATH
         yield ok("images", f"影像以 STOW-RS 发往 {url}", f"images go to {url} by STOW-RS")
     else:

@@ -417,6 +417,13 @@ CATALOGUE: dict[str, Reason] = {
         "the gateway's certificate is not trusted ({detail})",
         "Check it, and set ca_file or fingerprint.",
     ),
+    "FA-GW-CLIENT-CERT": _reason(
+        HOLD,
+        "前置机不接受本机的证书,或该证书无法使用({detail})",
+        "请管理员核对 [dimse] 的 cert_file 与 key_file;更正后自动继续。",
+        "the gateway does not accept our certificate, or it cannot be used ({detail})",
+        "Check cert_file and key_file in [dimse]; it goes on by itself afterwards.",
+    ),
     "FA-GW-HTTP": _reason(
         RETRY,
         "前置机返回 HTTP {status}",
@@ -493,6 +500,28 @@ CATALOGUE: dict[str, Reason] = {
         _EXPORT_ZH,
         "the gateway refused the image (reason {reason})",
         _EXPORT_EN,
+    ),
+    "FA-GW-ASSOCIATION": _reason(
+        HOLD,
+        "前置机拒绝 DICOM 连接({detail})",
+        "请管理员核对 [dimse] 的 called_ae、calling_ae,以及前置机允许的 AE 列表;更正后自动继续。",
+        "the gateway rejects our DICOM association ({detail})",
+        "Check called_ae and calling_ae in [dimse], and whom the gateway lets in; it goes on by itself afterwards.",
+    ),
+    "FA-GW-BUSY": _reason(
+        RETRY,
+        "前置机暂时不接受 DICOM 连接({detail})",
+        _AUTO_ZH,
+        "the gateway takes no DICOM association for the moment ({detail})",
+        _AUTO_EN,
+    ),
+    "FA-GW-SYNTAX": _reason(
+        REFUSE,
+        "前置机不接收以 {syntax} 编码的 {sop_class}({detail})",
+        "请让前置机接受该编码,或从 PACS 以不压缩格式重新导出;再把整个文件夹放回投放目录。本程序不转码。",
+        "the gateway does not take {sop_class} in {syntax} ({detail})",
+        "Have the gateway accept it, or export uncompressed from the PACS, then drop the whole folder back into the "
+        "drop folder. Images are never converted on the way.",
     ),
     "FA-EXHAUSTED": _reason(
         REFUSE,

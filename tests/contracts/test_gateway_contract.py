@@ -1,7 +1,9 @@
-"""What every Gateway and Transport keeps: in memory, and over TLS against the simulated front-end machine."""
+"""What every Gateway and Transport keeps: in memory, over TLS against the simulated front-end machine, and by C-STORE
+to a DICOM node beside it."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.ports import Gateway, Transport
 from folder_agent.core.records import Acceptance, FileKind, Outgoing
+from folder_agent.edges.drop_folder.dicom import data_set_begins
 from folder_agent.edges.gateway import open_gateway
 from folder_agent.edges.paths import stamp_of
 from folder_agent.settings import Settings
@@ -19,6 +22,7 @@ from folder_agent.simulator import Simulator
 from tests.contracts.fake_clock import FakeClock
 from tests.contracts.fake_gateway import DUPLICATE, FakeGateway, Lost
 from tests.contracts.fake_shelves import Held
+from tests.servers.storescp import CT, EXPLICIT, ScriptedScp, abort, keep_and_abort
 from tests.site import FIELDS, PDF, TOKEN, dicom
 
 EXAM: dict[str, str | int] = {**FIELDS, "imageCnt": 0, "reportCnt": 0, "pdfCnt": 0, "seriesCnt": 0}
@@ -82,7 +86,7 @@ class World:
         if way == "images":
             path = self.folder / f"{number}.dcm"
             uid = dicom(path, instance=f"1.2.840.9.{number}")
-            return Outgoing(number, path.name, path, stamp_of(path.stat()), FileKind.DICOM, sop_instance=uid)
+            return Outgoing(number, path.name, path, stamp_of(path.stat()), FileKind.DICOM, CT, uid, EXPLICIT)
         path = self.folder / f"报告{number}.pdf"
         path.write_bytes(PDF.replace(b"%%EOF", f"% {number}\n%%EOF".encode()))
         return Outgoing(number, path.name, path, stamp_of(path.stat()), FileKind.PDF)
@@ -141,9 +145,14 @@ class RealWorld(World):
         super().__init__(folder)
         self.simulator = simulator
         gateway = {"url": simulator.url, "app_id": "1251", "ca_file": str(simulator.ca_file), "timeout_s": 5}
-        settings = Settings.model_validate({"gateway": gateway, "drops": [{"name": "ct", "path": str(folder)}]})
+        drops = [{"name": "ct", "path": str(folder)}]
+        settings = Settings.model_validate({"gateway": gateway, "drops": drops, **self.sections()})
         clock = FakeClock(wall=simulator.behaviour.now())
         self.gateway = self.real = open_gateway(settings, TOKEN, clock, lambda: False)
+
+    def sections(self) -> dict[str, object]:
+        """The settings of the transports."""
+        return {}
 
     def exams(self) -> list[Mapping[str, object]]:
         return list(self.simulator.received().posts)
@@ -170,14 +179,65 @@ class RealWorld(World):
         self.simulator.stop()
 
 
-@pytest.fixture(params=["fake", "real"])
+class DimseWorld(RealWorld):
+    """Images go by C-STORE."""
+
+    STATUSES: Mapping[int, int] = {1: 0xA700, 10005: 0xC000, 20008: 0x0124}
+
+    def __init__(self, folder: Path, simulator: Simulator, scp: ScriptedScp) -> None:
+        self.scp = scp
+        super().__init__(folder, simulator)
+
+    def sections(self) -> dict[str, object]:
+        return {"images": {"transport": "dimse"}, "dimse": {"host": "127.0.0.1", "port": self.scp.port}}
+
+    def arrived(self, way: str) -> set[str]:
+        if way == "reports":
+            return super().arrived(way)
+        files = [path.read_bytes() for path in self.folder.glob("*.dcm")]
+        return {
+            hashlib.sha256(file).hexdigest()
+            for body in self.scp.bodies
+            for file in files
+            if file[data_set_begins(file) :] == body
+        }
+
+    def answer(self, way: str, code: int) -> None:
+        if way == "images":
+            self.scp.coming.append(self.STATUSES[code])
+        else:
+            super().answer(way, code)
+
+    def lose_answer(self, way: str) -> None:
+        if way == "images":
+            self.scp.coming.append(keep_and_abort(self.scp))
+        else:
+            super().lose_answer(way)
+
+    def break_off(self, way: str) -> None:
+        if way == "images":
+            self.scp.coming.append(abort)
+        else:
+            super().break_off(way)
+
+    def go_down(self) -> None:
+        super().go_down()
+        self.scp.stop()
+
+
+@pytest.fixture(params=["fake", "real", "dimse"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "fake":
         yield FakeWorld(tmp_path)
         return
-    real = RealWorld(tmp_path, request.getfixturevalue("simulator"))
-    yield real
-    real.real.close()
+    simulator = request.getfixturevalue("simulator")
+    with contextlib.ExitStack() as stack:
+        if request.param == "real":
+            real = RealWorld(tmp_path, simulator)
+        else:
+            real = DimseWorld(tmp_path, simulator, stack.enter_context(ScriptedScp()))
+        yield real
+        real.real.close()
 
 
 WAYS = pytest.mark.parametrize("way", ["images", "reports"])

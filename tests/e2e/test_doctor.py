@@ -19,6 +19,9 @@ from folder_agent.cli.app import app
 from folder_agent.edges import durable
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.simulator import Simulator
+from tests.servers.certificates import make_certificate
+from tests.servers.storescp import VERIFICATION, ScriptedScp
+from tests.servers.terminator import tls_in_front_of
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -148,6 +151,40 @@ def test_nobody_listens(tmp_path: Path) -> None:
         code, checks = examine(configure(tmp_path, f"https://127.0.0.1:{taken.getsockname()[1]}"))
     assert (code, checks["gateway"]["outcome"]) == (1, "fault")
     assert "signature" not in checks
+
+
+def node_section(port: int, more: str = "") -> str:
+    return f"[images]\ntransport = 'dimse'\n[dimse]\nhost = '127.0.0.1'\nport = {port}\n{more}"
+
+
+def test_the_dicom_node_is_asked_by_echo(tmp_path: Path, gateway: Simulator) -> None:
+    with ScriptedScp() as scp:
+        code, checks = examine(configure(tmp_path, gateway.url, trusting(gateway), more=node_section(scp.port)))
+    assert (code, checks["images"]["outcome"]) == (0, "ok")
+    assert f"dicom://127.0.0.1:{scp.port}/GATEWAY" in checks["images"]["text"]
+    assert "not encrypted" in checks["images"]["text"]
+    assert scp.proposed == [[(VERIFICATION, ["1.2.840.10008.1.2"])]]
+
+
+def test_a_dicom_node_that_is_away_or_does_not_know_us_is_a_fault(tmp_path: Path, gateway: Simulator) -> None:
+    with ScriptedScp(called="ANOTHER") as scp:
+        config = configure(tmp_path, gateway.url, trusting(gateway), more=node_section(scp.port))
+        code, checks = examine(config)
+        assert (code, checks["images"]["outcome"]) == (1, "fault")
+        assert "called AE title not recognised" in checks["images"]["text"]
+        scp.stop()
+        code, checks = examine(config)
+        assert (code, checks["images"]["outcome"]) == (1, "fault")
+
+
+def test_a_dicom_nodes_certificate_that_is_not_trusted_is_shown_for_pinning(tmp_path: Path, gateway: Simulator) -> None:
+    own = make_certificate(tmp_path)
+    with tls_in_front_of(1, own) as port:
+        code, checks = examine(
+            configure(tmp_path, gateway.url, trusting(gateway), more=node_section(port, "tls = true"))
+        )
+    assert (code, checks["images"]["outcome"]) == (1, "fault")
+    assert f'fingerprint = "sha256:{own.sha256}"' in checks["images"]["todo"]
 
 
 def test_a_missing_folder_stops_no_other_check(tmp_path: Path, gateway: Simulator) -> None:

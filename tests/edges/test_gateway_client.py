@@ -15,7 +15,7 @@ import pytest
 
 from folder_agent.core.catalogue import CATALOGUE
 from folder_agent.core.errors import AgentError, Disposition
-from folder_agent.edges.gateway import wire
+from folder_agent.edges.gateway import pace, wire
 from folder_agent.edges.gateway.client import Link
 from folder_agent.edges.gateway.faults import FAULTS, fault
 from folder_agent.edges.gateway.trust import make_context
@@ -293,15 +293,15 @@ def slow_receiver() -> Iterator[socket.socket]:
 
 
 def test_a_receiver_that_takes_less_than_the_least_rate_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "_LEAST_RATE", 64 * 1024 * 1024)
-    monkeypatch.setattr(wire, "_WINDOW", 0.2)
+    monkeypatch.setattr(pace, "_LEAST_RATE", 64 * 1024 * 1024)
+    monkeypatch.setattr(pace, "_WINDOW", 0.2)
     with slow_receiver() as sock, pytest.raises(httpcore.WriteTimeout, match="too little"):
         wire.PromptStream(_Plain(sock)).write(bytes(16 * 1024 * 1024), 5)  # type: ignore[arg-type]
 
 
 def test_a_slow_receiver_that_keeps_the_least_rate_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "_LEAST_RATE", 1)
-    monkeypatch.setattr(wire, "_WINDOW", 0.02)
+    monkeypatch.setattr(pace, "_LEAST_RATE", 1)
+    monkeypatch.setattr(pace, "_WINDOW", 0.02)
     with slow_receiver() as sock:
         wire.PromptStream(_Plain(sock)).write(bytes(100_000), 5)  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO
 
 from folder_agent.core.filling import Said, said
@@ -29,6 +30,7 @@ from folder_agent.edges.drop_folder.dicom_walk import Elements, walk
 HEAD = 144  # bytes that tell whether to look further: preamble, DICM, and the first element's header
 _IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+_PLAIN = frozenset({_IMPLICIT, _EXPLICIT, _BIG_ENDIAN})
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 
@@ -53,6 +55,7 @@ _TOLD = {
     _ACCESSION: "AccessionNumber",
     _STUDY: "StudyInstanceUID",
 }
+_NAMES = frozenset({_NAME, 0x00080090})  # of VR PN
 _WANTED = SIZES | {_CHARSET, _SOP_CLASS, _SOP_INSTANCE, _ACCESSION, _PATIENT_ID, _STUDY, _SERIES}
 _NEEDED = (
     (_SOP_CLASS, "SOPClassUID"),
@@ -123,6 +126,17 @@ def read_dicom(file: BinaryIO, size: int, has_preamble: bool) -> DicomFacts | Di
 
 
 def _start(source: FileBytes) -> _Start:
+    meta = _meta_information(source)
+    named = meta.get(_TRANSFER_SYNTAX, "")
+    inner = InflatedBytes(source) if named in _DEFLATED else source
+    syntax = _syntax(named, inner.peek(8))
+    guessed = _IMPLICIT if syntax.coding is Coding.IMPLICIT else _EXPLICIT if syntax.little else _BIG_ENDIAN
+    # A plain syntax that the data set contradicts is an old converter's mistake: it is what it shows.
+    actual = named if named and named not in _PLAIN else guessed
+    return _Start(inner, syntax, actual, meta.get(_MEDIA_SOP_CLASS) == _DICOMDIR)
+
+
+def _meta_information(source: FileBytes) -> dict[int, str]:
     """Read the file meta information (DICOM PS3.10 7.1): explicit VR little endian whatever follows it. Its group
     length is not relied on; it ends where group 0002 ends."""
     meta = {}
@@ -132,11 +146,31 @@ def _start(source: FileBytes) -> _Start:
             meta[tag] = ascii_of(source.take(length))
         else:
             source.skip(length)
-    named = meta.get(_TRANSFER_SYNTAX, "")
-    inner = InflatedBytes(source) if named in _DEFLATED else source
-    syntax = _syntax(named, inner.peek(8))
-    guessed = _IMPLICIT if syntax.coding is Coding.IMPLICIT else _EXPLICIT if syntax.little else _BIG_ENDIAN
-    return _Start(inner, syntax, named or guessed, meta.get(_MEDIA_SOP_CLASS) == _DICOMDIR)
+    return meta
+
+
+def data_set_begins(head: bytes) -> int:
+    """Where in a file's first bytes its data set begins: behind preamble and meta information, if it has them.
+
+    Raises CutShort if the meta information does not end within these bytes.
+    """
+    file = BytesIO(head)
+    file.seek(132 if has_preamble(head) else 0)
+    source = FileBytes(file, len(head))
+    _meta_information(source)
+    return len(head) - source.left
+
+
+def read_texts(file: BinaryIO, size: int, tags: frozenset[int]) -> dict[int, str]:
+    """The values of these elements at the top level, of VRs that hold text; an empty or missing one is left out.
+
+    Raises CutShort, Unreadable and OSError as `read_dicom` does.
+    """
+    file.seek(132 if has_preamble(file.read(132)) else 0, os.SEEK_SET)
+    start, found = _start(FileBytes(file, size)), Elements()
+    walk(start.source, start.syntax, tags | {_CHARSET}, frozenset(), found)
+    texts = {tag: _text(found, tag) for tag in tags}
+    return {tag: text for tag, text in texts.items() if text}
 
 
 def _syntax(named: str, first: bytes) -> Syntax:
@@ -168,7 +202,7 @@ def _facts(found: Elements, start: _Start) -> DicomFacts:
 
 
 def _text(found: Elements, tag: int) -> str | None:
-    return text_of(found.values.get(tag, b""), found.values.get(_CHARSET, b""))
+    return text_of(found.values.get(tag, b""), found.values.get(_CHARSET, b""), is_name=tag in _NAMES)
 
 
 def _said(found: Elements) -> Said:
@@ -176,7 +210,7 @@ def _said(found: Elements) -> Said:
     values: list[tuple[str, str | None]] = []
     for tag, keyword in _TOLD.items():
         try:
-            text = text_of(found.values.get(tag, b""), found.values.get(_CHARSET, b""), is_name=tag == _NAME)
+            text = text_of(found.values.get(tag, b""), found.values.get(_CHARSET, b""), is_name=tag in _NAMES)
         except Unreadable:
             values.append((keyword, None))
         else:

@@ -4,6 +4,7 @@ pydicom's."""
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 
 from pydicom.charset import convert_encodings, decode_bytes
@@ -17,6 +18,7 @@ _LATIN = frozenset({"", "ISO_IR 6", "ISO_IR 100", "ISO 2022 IR 6", "ISO 2022 IR 
 _GB_PAIRS = re.compile(rb"(?:[\x00-\x7f]|[\xb0-\xf7][\xa1-\xfe])*")
 _ESCAPES = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")  # of ISO 2022
 _HANZI = re.compile(rb"[\xb0-\xf7][\xa1-\xfe]")
+_silence = threading.Lock()  # what silences warnings does so for the whole process, and must end in the order it began
 
 
 def text_of(raw: bytes, charset: bytes, *, is_name: bool = False) -> str | None:
@@ -32,7 +34,7 @@ def text_of(raw: bytes, charset: bytes, *, is_name: bool = False) -> str | None:
         return told.strip("\0 ") or None
     try:
         # pydicom complains of odd character sets, in words that quote the value; then it does what can be done.
-        with warnings.catch_warnings():
+        with _silence, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             encodings = convert_encodings(names)
             groups = raw.split(b"=") if is_name else [raw]

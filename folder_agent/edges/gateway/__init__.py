@@ -13,7 +13,7 @@ from folder_agent.core.records import Answer
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway.client import Link, make_client
 from folder_agent.edges.gateway.form import Form
-from folder_agent.edges.gateway.multipart import OpenFile, ShouldStop
+from folder_agent.edges.gateway.multipart import OpenFile, Reading, ShouldStop
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.stow import Stow
 from folder_agent.edges.gateway.study_add import StudyAdd
@@ -62,14 +62,23 @@ def open_gateway(
     auth = SignedHeaders(gateway.app_id, token, clock)
     client = make_client(auth, context, gateway.timeout_s, settings.sync.workers)
     link = Link(client, clock, gateway.timeout_s)
-    stow_url = settings.stow.url or gateway.url + DICOM_WEB_PATH
-    stow = Stow(link, stow_url, open_file, should_stop)
     form = Form(link, gateway.url, settings.form.path, open_file, should_stop)
-    images: dict[str, Transport | None] = {"stow": stow, "none": None}
     reports: dict[str, Transport | None] = {"form": form, "none": None}
     return HttpGateway(
         link,
         StudyAdd(link, gateway.url + gateway.study_path),
-        images[settings.images.transport],
+        _images(settings, link, Reading(open_file, should_stop)),
         reports[settings.reports.transport],
     )
+
+
+def _images(settings: Settings, link: Link, reading: Reading) -> Transport | None:
+    if settings.images.transport == "dimse":
+        # Imported where it is wanted: pynetdicom takes half a second, which every other site would pay for.
+        from folder_agent.edges.gateway.dimse import Dimse, node_of
+
+        return Dimse(node_of(settings.dimse, settings.gateway.timeout_s), reading.open_file, reading.should_stop)
+    if settings.images.transport == "stow":
+        url = settings.stow.url or settings.gateway.url + DICOM_WEB_PATH
+        return Stow(link, url, reading.open_file, reading.should_stop)
+    return None

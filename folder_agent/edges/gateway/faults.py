@@ -65,6 +65,15 @@ _CERTIFICATE = {
     62: "certificate is for another name",
     64: "certificate is for another IP address",
 }
+# The alerts by which the other side refuses our own certificate, or the lack of one (RFC 8446 6.2).
+_OURS_UNWANTED = (
+    "ALERT_CERTIFICATE",
+    "ALERT_BAD_CERTIFICATE",
+    "ALERT_UNKNOWN_CA",
+    "ALERT_UNSUPPORTED_CERTIFICATE",
+    "CERTIFICATE_REQUIRED",
+    "ALERT_ACCESS_DENIED",
+)
 _ERRNO = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -82,15 +91,33 @@ _WINSOCK |= {10060: "timed out", 10061: "connection refused", 10065: "host unrea
 def fault(error: Exception, timeout_s: float) -> AgentError:
     """What the agent is told when httpx raised `error`: whoever calls raises it `from None`."""
     cause = _os_error(error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return failure(problem("FA-GW-TLS", detail=_certificate_words(cause)))
     if isinstance(cause, ssl.SSLError):
-        return failure(problem(_BROKEN, detail=_tls_words(cause)))
+        return _tls_fault(cause)
     code, detail = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
     if code == _TIMEOUT:
         return failure(problem(code, seconds=math.ceil(timeout_s)))
     words = detail if cause is None or isinstance(cause, TimeoutError) else os_words(cause)
     return failure(problem(code, detail=words), Disposition.HOLD if isinstance(error, _HOLDS) else None)
+
+
+def socket_fault(error: OSError, timeout_s: float, is_connecting: bool) -> AgentError:
+    """As `fault`, for a connection without httpx: what an operation on its socket raised."""
+    if isinstance(error, ssl.SSLError):
+        return _tls_fault(error)
+    if is_connecting:
+        words = "connecting took too long" if isinstance(error, TimeoutError) else os_words(error)
+        return failure(problem(_UNREACHABLE, detail=words))
+    if isinstance(error, TimeoutError):
+        return failure(problem(_TIMEOUT, seconds=math.ceil(timeout_s)))
+    return failure(problem(_BROKEN, detail=os_words(error)))
+
+
+def _tls_fault(error: ssl.SSLError) -> AgentError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return failure(problem("FA-GW-TLS", detail=_certificate_words(error)))
+    if any(word in (error.reason or "") for word in _OURS_UNWANTED):
+        return failure(problem("FA-GW-CLIENT-CERT", detail=_tls_words(error)))
+    return failure(problem(_BROKEN, detail=_tls_words(error)))
 
 
 def os_words(error: OSError) -> str:

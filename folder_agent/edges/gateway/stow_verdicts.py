@@ -21,6 +21,7 @@ FAILURE_REASONS: dict[tuple[int, int], str] = {
     (0xFFFF, 0x0110): _AGAIN,  # processing failure
     (0xFFFF, 0x0111): _STORED,  # duplicate SOP instance: it is there already
     (0xFFFF, 0x0124): _PERMISSION,  # not authorized
+    (0xFFFF, 0x0213): _AGAIN,  # resource limitation
     (0xFF00, 0xA700): _AGAIN,  # out of resources
 }
 
@@ -74,14 +75,15 @@ def verdict(file: Outgoing, response: StoreResponse) -> Problem | str:
     """What the answer says of one file: a problem, or a remark on its acceptance. A failure outweighs a success."""
     uid = file.sop_instance or ""
     if uid in response.failed:
-        return _failed(file, response.failed[uid])
+        return failed(file, response.failed[uid])
     if uid in response.stored:
         warning = response.stored[uid]
         return "" if warning is None else f", warning 0x{warning:04X}"
     return problem("FA-GW-ANSWER", file.path, detail="instance not mentioned")
 
 
-def _failed(file: Outgoing, reason: int | None) -> Problem | str:
+def failed(file: Outgoing, reason: int | None) -> Problem | str:
+    """What a failure reason means: a problem, or a remark where it is none. C-STORE's statuses are the same numbers."""
     if reason is None:
         return problem(_AGAIN, file.path, reason="?")
     name = f"0x{reason:04X}"

@@ -65,6 +65,15 @@ def make_context(ca_file: Path | None = None, fingerprint: str | None = None) ->
     return context
 
 
+def show_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path | None = None) -> None:
+    """Have the context show this certificate of ours (PEM) to whoever asks for one. AgentError (HOLD) if it cannot be
+    used, or its key needs a password: nobody is there to type it."""
+    try:
+        context.load_cert_chain(cert_file, key_file, password=lambda: "")
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise failure(problem("FA-GW-CLIENT-CERT", detail="cert_file or key_file cannot be used")) from None
+
+
 def _from_file(ca_file: Path) -> ssl.SSLContext:
     """PEM or DER: the certificate export of Windows writes DER by default, under the same name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -17,11 +17,11 @@ from typing import Any
 import httpcore
 import httpx
 
+from folder_agent.edges.gateway.pace import Pace
+
 _KEEPALIVE_S = 4.0  # Apache and uvicorn hang up after 5 s of silence: be first, so that no request meets a dead line
 _HOSTS = 2  # a line stays connected to the gateway and to a STOW server on another host
 _PROMPT_READ = 65536  # bytes
-_LEAST_RATE = 4096  # bytes a second that the gateway must take …
-_WINDOW = 10  # … over so many timeouts of pure sending: slower than any line that is worth using
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -32,8 +32,7 @@ class PromptStream(httpcore.NetworkStream):
         self._inner = inner
         self._sent_at = time.monotonic()
         self._early = b""  # what the server said while we were still sending
-        self._window_s = 0.0  # spent in sending, without the time that it took to read what is sent
-        self._window_bytes = 0
+        self._pace = Pace()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """At most so many bytes; httpcore.ReadTimeout once the answer as a whole is overdue."""
@@ -78,17 +77,8 @@ class PromptStream(httpcore.NetworkStream):
             except OSError as error:
                 raise httpcore.WriteError(str(error)) from error
             rest = rest[sent:]
-            self._check_rate(sent, time.monotonic() - began, timeout)
-
-    def _check_rate(self, sent: int, took_s: float, timeout: float | None) -> None:
-        self._window_bytes += sent
-        self._window_s += took_s
-        if timeout is None or self._window_s < _WINDOW * timeout:
-            return
-        too_slow = self._window_bytes < _LEAST_RATE * self._window_s
-        self._window_bytes, self._window_s = 0, 0.0
-        if too_slow:
-            raise httpcore.WriteTimeout("too little was taken for too long")
+            if not self._pace.keeps_up(sent, time.monotonic() - began, timeout):
+                raise httpcore.WriteTimeout("too little was taken for too long")
 
     def _has_answered(self) -> bool:
         """Look without waiting. Reading is the only way to tell an answer from TLS 1.3's session tickets."""
