@@ -125,7 +125,7 @@ class ImagesSettings(Section):
 
 
 class ReportsSettings(Section):
-    transport: Literal["form", "none"] = "form"
+    transport: Literal["form", "encapsulate", "none"] = "form"
 
 
 class StowSettings(Section):
@@ -265,6 +265,8 @@ class Settings(Section):
     def _ways_lead_somewhere(self) -> Settings:
         if self.images.transport == "dimse" and self.dimse.host is None:
             raise ValueError('[images] transport = "dimse" needs host in [dimse]')
+        if self.reports.transport == "encapsulate" and self.images.transport == "none":
+            raise ValueError('[reports] transport = "encapsulate" goes the images\' way, but [images] sends nothing')
         return self
 
     @model_validator(mode="after")

@@ -39,7 +39,8 @@ class Delivery:
         dossier: Dossier,
     ) -> None:
         self._drop, self._ledger, self._clock = drop, ledger, clock
-        self._gateway = gateway.for_exam(dossier.exam)
+        images = (dossier.outgoing(record, drop.locate) for record in dossier.of_kind(FileKind.DICOM))
+        self._gateway = gateway.for_exam(dossier.exam, next(images, None))
         self._journal, self._publisher = journal, publisher
         self._dossier = dossier
         self._files: dict[int, FileRecord] = {record.id: record for record in dossier.files}

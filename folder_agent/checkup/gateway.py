@@ -181,5 +181,7 @@ def _transports(settings: Settings) -> Iterator[Check]:
     if settings.reports.transport == "form":
         url = gateway.url + settings.form.path
         yield ok("reports", f"PDF 报告上传到 {url}", f"PDF reports are uploaded to {url}")
+    elif settings.reports.transport == "encapsulate":
+        yield ok("reports", "PDF 报告封装为 DICOM,与影像同路", "PDF reports go as DICOM objects, the images' way")
     else:
         yield ok("reports", "PDF 报告不由本程序发送", "PDF reports reach the gateway another way")

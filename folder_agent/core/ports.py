@@ -258,8 +258,9 @@ class Gateway(Protocol):
     images: Transport | None
     reports: Transport | None
 
-    def for_exam(self, exam: Mapping[str, str | int]) -> Gateway:
-        """The same gateway, with the exam's identity at hand for transports that send it along with each file."""
+    def for_exam(self, exam: Mapping[str, str | int], image: Outgoing | None = None) -> Gateway:
+        """The same gateway, with the exam's identity, and one of its images if it has any, at hand for transports that
+        send along with each file whose it is."""
         ...
 
     def commit(self, exam: Mapping[str, str | int]) -> Answer:

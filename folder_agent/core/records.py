@@ -208,6 +208,14 @@ class Outgoing:
     sop_class: str | None = None
     sop_instance: str | None = None
     transfer_syntax: str | None = None
+    # What travels around its bytes, where they are made part of a DICOM object. May name the patient.
+    lead: bytes = dataclasses.field(default=b"", repr=False)
+    tail: bytes = dataclasses.field(default=b"", repr=False)
+
+    @property
+    def length(self) -> int:
+        """Bytes that travel."""
+        return len(self.lead) + self.stamp.size + len(self.tail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def test_an_unexpected_exception_puts_off_that_bundle_alone(new_world: NewWorld,
 
 def test_an_exception_before_the_first_byte_puts_off_that_bundle_alone(new_world: NewWorld) -> None:
     world, gateway = watched(new_world, "gateway")
-    gateway.before["for_exam"] = raising(RuntimeError("a fault of ours"), 3, lambda exam: exam["studyId"] == "S1")
+    gateway.before["for_exam"] = raising(RuntimeError("a fault of ours"), 3, lambda exam, _: exam["studyId"] == "S1")
     world.drop_exam(1)
     world.drop_exam(2)
     world.run(4.0)

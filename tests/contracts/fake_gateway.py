@@ -119,7 +119,7 @@ class FakeGateway:
         for line in self.lines():
             line.down = None
 
-    def for_exam(self, exam: Mapping[str, str | int]) -> FakeGateway:
+    def for_exam(self, exam: Mapping[str, str | int], image: Outgoing | None = None) -> FakeGateway:
         self.report_line.exam = dict(exam)
         return copy.copy(self)  # the same lines and lists
 

@@ -180,20 +180,25 @@ class RealWorld(World):
 
 
 class DimseWorld(RealWorld):
-    """Images go by C-STORE."""
+    """Images go by C-STORE, and reports as DICOM objects with them."""
 
-    STATUSES: Mapping[int, int] = {1: 0xA700, 10005: 0xC000, 20008: 0x0124}
+    STATUSES: Mapping[int, int] = {1: 0xA700, 10001: 0xA700, DUPLICATE: 0x0111, 10005: 0xC000, 20008: 0x0124}
 
     def __init__(self, folder: Path, simulator: Simulator, scp: ScriptedScp) -> None:
         self.scp = scp
         super().__init__(folder, simulator)
 
     def sections(self) -> dict[str, object]:
-        return {"images": {"transport": "dimse"}, "dimse": {"host": "127.0.0.1", "port": self.scp.port}}
+        node = {"host": "127.0.0.1", "port": self.scp.port}
+        return {"images": {"transport": "dimse"}, "reports": {"transport": "encapsulate"}, "dimse": node}
 
     def arrived(self, way: str) -> set[str]:
         if way == "reports":
-            return super().arrived(way)
+            reports = [one for one in self.scp.stored if "EncapsulatedDocument" in one]
+            return {
+                hashlib.sha256(one.EncapsulatedDocument[: one.EncapsulatedDocumentLength]).hexdigest()
+                for one in reports
+            }
         files = [path.read_bytes() for path in self.folder.glob("*.dcm")]
         return {
             hashlib.sha256(file).hexdigest()
@@ -203,22 +208,22 @@ class DimseWorld(RealWorld):
         }
 
     def answer(self, way: str, code: int) -> None:
-        if way == "images":
-            self.scp.coming.append(self.STATUSES[code])
-        else:
+        if way == "exam":
             super().answer(way, code)
+        else:
+            self.scp.coming.append(self.STATUSES[code])
 
     def lose_answer(self, way: str) -> None:
-        if way == "images":
-            self.scp.coming.append(keep_and_abort(self.scp))
-        else:
+        if way == "exam":
             super().lose_answer(way)
+        else:
+            self.scp.coming.append(keep_and_abort(self.scp))
 
     def break_off(self, way: str) -> None:
-        if way == "images":
-            self.scp.coming.append(abort)
-        else:
+        if way == "exam":
             super().break_off(way)
+        else:
+            self.scp.coming.append(abort)
 
     def go_down(self) -> None:
         super().go_down()
@@ -392,6 +397,8 @@ def test_a_report_travels_with_the_exams_identity(world: World) -> None:
     world.send("reports", world.file("reports", 1))
     if isinstance(world, FakeWorld):
         assert world.fake.report_line.exam == EXAM
+    elif isinstance(world, DimseWorld):
+        assert [report.AccessionNumber for report in world.scp.stored] == ["ACC1"]
     else:
         assert isinstance(world, RealWorld)
         assert [file.access_number for file in world.simulator.received().files] == ["ACC1"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -20,13 +22,15 @@ from folder_agent.edges import logs
 from folder_agent.edges.drop_folder.dicom import data_set_begins
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway.dimse import Dimse, Node, echo
+from folder_agent.edges.gateway.encapsulate import Encapsulate
+from folder_agent.edges.gateway.multipart import Reading
 from folder_agent.edges.gateway.trust import make_context, show_certificate
 from folder_agent.edges.paths import stamp_of
 from folder_agent.simulator import Simulator
 from tests.servers.certificates import make_certificate
 from tests.servers.orthanc import Orthanc, missing, running_orthanc
-from tests.servers.storescp import CT, EXPLICIT, Dcmtk, node, running_storescp
-from tests.site import Site, dicom, sidecar
+from tests.servers.storescp import CT, EXPLICIT, Dcmtk, need_dcmtk, node, running_storescp
+from tests.site import FIELDS, PDF, Site, dicom, sidecar
 
 pytestmark = pytest.mark.slow
 
@@ -254,3 +258,46 @@ def test_a_dicom_node_that_is_away_shuts_the_gate_and_loses_nothing(tmp_path: Pa
     assert site.states() == {"CT1": "WAITING"}
     assert "FA-GW-UNREACHABLE" in site.logs()
     assert not site.received().posts
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_report_comes_back_as_it_was_by_dcm2pdf_in_the_images_study(tmp_path: Path, site: Site, odd: int) -> None:
+    need_dcmtk("dcm2pdf")
+    content = PDF + b"\n" * ((len(PDF) + odd) % 2)
+    with running_storescp(tmp_path / "scp") as scp:
+        site.top = f"[images]\ntransport = 'dimse'\n[dimse]\nhost = '127.0.0.1'\nport = {scp.port}\n"
+        site.top += "[reports]\ntransport = 'encapsulate'\n"
+        uid = dicom(site.drop / "CT1" / "1.dcm", study="1.2.840.77", instance=generate_uid())
+        (site.drop / "CT1" / "报告.pdf").write_bytes(content)
+        sidecar(site.drop / "CT1" / "exam.json", imageCnt=1, pdfCnt=1)
+        assert site.once() == 0
+        got = scp.instances()
+    report = next(path for name, path in got.items() if name != uid)
+    assert len(got) == 2
+    read = pydicom.dcmread(report)
+    assert (read.StudyInstanceUID, read.PatientName, read.AccessionNumber) == ("1.2.840.77", "Test^A", "ACC1")
+    subprocess.run(["dcm2pdf", str(report), str(tmp_path / "back.pdf")], check=True, timeout=60)
+    assert (tmp_path / "back.pdf").read_bytes() == content
+    receipt = json.loads((site.shelf()["CT1"] / "receipt.json").read_text(encoding="utf-8"))
+    assert hashlib.sha256(content).hexdigest() in json.dumps(receipt)
+
+
+def test_orthanc_keeps_a_report_once_however_often_it_is_sent(orthanc: Orthanc, tmp_path: Path) -> None:
+    path = tmp_path / "report.pdf"
+    path.write_bytes(PDF)
+    file = Outgoing(1, path.name, path, stamp_of(path.stat()), FileKind.PDF)
+    study = generate_uid()
+    exam: dict[str, str | int] = {**FIELDS, "studyUid": study}
+    reading = Reading(open_for_reading, lambda: False)
+    reports = Encapsulate(Dimse(node(orthanc.dicom_port), open_for_reading, lambda: False), reading).for_exam(
+        exam, None
+    )
+    for _ in range(2):
+        reports.send([file], lambda batch: None, lambda count: None)
+    found = [
+        name
+        for name in orthanc.get_json("/instances")
+        if orthanc.get(f"/instances/{name}/content/0020-000d").strip(b"\0 ").decode() == study
+    ]
+    assert len(found) == 1
+    assert orthanc.get(f"/instances/{found[0]}/pdf").rstrip(b"\0") == PDF

@@ -9,9 +9,10 @@ import copy
 from collections.abc import Mapping
 
 from folder_agent.core.ports import Clock, Transport
-from folder_agent.core.records import Answer
+from folder_agent.core.records import Answer, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway.client import Link, make_client
+from folder_agent.edges.gateway.encapsulate import Encapsulate
 from folder_agent.edges.gateway.form import Form
 from folder_agent.edges.gateway.multipart import OpenFile, Reading, ShouldStop
 from folder_agent.edges.gateway.signing import SignedHeaders
@@ -33,11 +34,13 @@ class HttpGateway:
         self._link = link
         self._study_add = study_add
 
-    def for_exam(self, exam: Mapping[str, str | int]) -> HttpGateway:
-        """The same gateway, whose forms carry the exam's identity."""
+    def for_exam(self, exam: Mapping[str, str | int], image: Outgoing | None = None) -> HttpGateway:
+        """The same gateway, whose reports carry the exam's identity."""
         bound = copy.copy(self)
         if isinstance(self.reports, Form):
             bound.reports = self.reports.for_exam(exam)
+        elif isinstance(self.reports, Encapsulate):
+            bound.reports = self.reports.for_exam(exam, image)
         return bound
 
     def commit(self, exam: Mapping[str, str | int]) -> Answer:
@@ -62,14 +65,18 @@ def open_gateway(
     auth = SignedHeaders(gateway.app_id, token, clock)
     client = make_client(auth, context, gateway.timeout_s, settings.sync.workers)
     link = Link(client, clock, gateway.timeout_s)
-    form = Form(link, gateway.url, settings.form.path, open_file, should_stop)
-    reports: dict[str, Transport | None] = {"form": form, "none": None}
-    return HttpGateway(
-        link,
-        StudyAdd(link, gateway.url + gateway.study_path),
-        _images(settings, link, Reading(open_file, should_stop)),
-        reports[settings.reports.transport],
-    )
+    reading = Reading(open_file, should_stop)
+    images = _images(settings, link, reading)
+    study_add = StudyAdd(link, gateway.url + gateway.study_path)
+    return HttpGateway(link, study_add, images, _reports(settings, link, reading, images))
+
+
+def _reports(settings: Settings, link: Link, reading: Reading, images: Transport | None) -> Transport | None:
+    if settings.reports.transport == "form":
+        return Form(link, settings.gateway.url, settings.form.path, reading.open_file, reading.should_stop)
+    if settings.reports.transport == "encapsulate" and images is not None:  # the settings see to it that it is
+        return Encapsulate(images, reading)
+    return None
 
 
 def _images(settings: Settings, link: Link, reading: Reading) -> Transport | None:

@@ -50,7 +50,7 @@ def length_of(pieces: Sequence[Piece]) -> int:
 
 def _length(piece: Piece) -> int:
     if isinstance(piece, Outgoing):
-        return piece.stamp.size
+        return piece.length
     return len(piece) if isinstance(piece, bytes) else _DIGEST_LENGTH
 
 
@@ -91,7 +91,9 @@ class Body:
 
     def _blocks_of(self, file: Outgoing) -> Iterator[bytes]:
         digest = hashlib.sha256()
-        with self._opened(file) as stream:
+        if file.lead:
+            yield file.lead
+        with opened(file, self._reading.open_file) as stream:
             left = file.stamp.size
             while left and (block := self._block(stream, min(left, BLOCK), file)):
                 digest.update(block)
@@ -101,16 +103,8 @@ class Body:
             if left or not matches(file.stamp, os.fstat(stream.fileno())):
                 raise failure(problem("FA-CHANGED", file.path))
         self.digests[file.file_id] = digest.hexdigest()
-
-    def _opened(self, file: Outgoing) -> BinaryIO:
-        try:
-            stream = self._reading.open_file(file.location)
-        except OSError as error:
-            raise _unreadable(error, file) from None
-        if not matches(file.stamp, os.fstat(stream.fileno())):
-            stream.close()
-            raise failure(problem("FA-CHANGED", file.path))
-        return stream
+        if file.tail:
+            yield file.tail
 
     def _block(self, stream: BinaryIO, size: int, file: Outgoing) -> bytes:
         if self._reading.should_stop():
@@ -119,6 +113,18 @@ class Body:
             return stream.read(size)
         except OSError as error:
             raise _unreadable(error, file) from None
+
+
+def opened(file: Outgoing, open_file: OpenFile) -> BinaryIO:
+    """The file, open, and still the announced one. AgentError (WAIT) if it is not, or cannot be opened."""
+    try:
+        stream = open_file(file.location)
+    except OSError as error:
+        raise _unreadable(error, file) from None
+    if not matches(file.stamp, os.fstat(stream.fileno())):
+        stream.close()
+        raise failure(problem("FA-CHANGED", file.path))
+    return stream
 
 
 def _unreadable(error: OSError, file: Outgoing) -> AgentError:

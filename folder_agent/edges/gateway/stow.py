@@ -68,7 +68,7 @@ class Stow:
 
     def _expect_less(self, batch: Sequence[Outgoing]) -> None:
         """Remember what was too much, so that the next batches are not sent in vain, too."""
-        total = sum(file.stamp.size for file in batch)
+        total = sum(file.length for file in batch)
         self._batch_bytes = min(self._batch_bytes, max(_LEAST_BATCH_BYTES, total // 2))
 
     def _attempt(self, batch: Sequence[Outgoing], progress: Progress) -> tuple[list[Acceptance], list[AgentError]]:
@@ -109,11 +109,11 @@ def next_batch(files: Sequence[Outgoing], most_files: int, most_bytes: int) -> l
     for file in files:
         if file.sop_instance in instances:
             continue
-        if batch and (len(batch) >= most_files or total + file.stamp.size > most_bytes):
+        if batch and (len(batch) >= most_files or total + file.length > most_bytes):
             break
         batch.append(file)
         instances.add(file.sop_instance)
-        total += file.stamp.size
+        total += file.length
     return batch
 
 
@@ -121,7 +121,7 @@ def stow_pieces(batch: Sequence[Outgoing], boundary: str) -> list[Piece]:
     """The body of one request (PS3.18 8.6.1.2): a part for each file."""
     pieces: list[Piece] = []
     for file in batch:
-        head = f"Content-Type: application/dicom\r\nContent-Length: {file.stamp.size}\r\n\r\n"
+        head = f"Content-Type: application/dicom\r\nContent-Length: {file.length}\r\n\r\n"
         lead = "\r\n" if pieces else ""
         pieces += [f"{lead}--{boundary}\r\n{head}".encode(), file]
     return [*pieces, f"\r\n--{boundary}--\r\n".encode()]

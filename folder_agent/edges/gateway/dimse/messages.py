@@ -22,6 +22,7 @@ from pynetdicom.presentation import build_context
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, problem
+from folder_agent.edges.gateway import implementation as ours
 from folder_agent.edges.gateway.dimse.contexts import Pair
 
 ACCEPTED, REJECTED, DATA, RELEASE, RELEASED, ABORT = 2, 3, 4, 5, 6, 7  # PDU types
@@ -31,7 +32,6 @@ ABORT_REQUEST = bytes((ABORT, 0, 0, 0, 0, 4, 0, 0, 0, 0))
 VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
 MOST_FRAGMENT = 128 * 1024  # bytes, if the receiver sets no bound of its own
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-_IMPLEMENTATION = "2.25.214823417563189240811275412906571938113"
 _OUR_MOST = 16384  # bytes of a PDU that we want to receive
 _STORE, _ECHO, _RESPONSE = 0x0001, 0x0030, 0x8000  # command fields (PS3.7 E.1)
 _NO_DATA_SET, _WITH_DATA_SET = 0x0101, 0x0001
@@ -82,8 +82,8 @@ def associate_request(called: str, calling: str, contexts: Mapping[int, Pair]) -
         ImplementationVersionNameNotification(),
     )
     most.maximum_length_received = _OUR_MOST
-    implementation.implementation_class_uid = _IMPLEMENTATION
-    version.implementation_version_name = "FOLDER_AGENT"
+    implementation.implementation_class_uid = ours.UID
+    version.implementation_version_name = ours.VERSION
     request.user_information = [most, implementation, version]
     return A_ASSOCIATE_RQ(request).encode()
 
