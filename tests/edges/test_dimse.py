@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +20,13 @@ from folder_agent.core.gate import OUTAGES
 from folder_agent.core.records import Acceptance, FileKind, Outgoing
 from folder_agent.edges.drop_folder.dicom import data_set_begins
 from folder_agent.edges.drop_folder.opening import open_for_reading
+from folder_agent.edges.gateway import dimse, pace
 from folder_agent.edges.gateway.dimse import Dimse, Node, echo
 from folder_agent.edges.gateway.dimse.line import Line
+from folder_agent.edges.gateway.dimse.messages import ABORT_REQUEST, RELEASE_REQUEST, command_pdus
 from folder_agent.edges.gateway.multipart import BLOCK
 from folder_agent.edges.paths import stamp_of
+from tests.edges.test_dimse_messages import accepting
 from tests.servers.storescp import CT, EXPLICIT, PLAIN, ScriptedScp, abort, node
 from tests.site import dicom
 
@@ -139,6 +143,15 @@ def test_a_syntax_that_the_receiver_does_not_take_refuses_by_name_before_anythin
     assert values["detail"] == "encoding not supported"
     assert not scp.stored
     assert not sending.accepted
+
+
+@pytest.mark.parametrize("syntax", ["JPEG", "", "1." + "2" * 64, "?.2.840"])
+def test_what_cannot_be_a_transfer_syntax_is_told_by_name_and_not_proposed(
+    scp: ScriptedScp, tmp_path: Path, syntax: str
+) -> None:
+    error = Sending(scp.node()).fail([image(tmp_path, 1), image(tmp_path, 2, syntax)])
+    assert (error.problem.code, error.problem.path) == ("FA-FILE-UNREADABLE", "2.dcm")
+    assert not scp.proposed
 
 
 def test_a_kind_of_object_that_the_receiver_does_not_take_is_refused_too(scp: ScriptedScp, tmp_path: Path) -> None:
@@ -273,6 +286,86 @@ def test_a_receiver_that_hangs_up_is_a_broken_line(files: list[Outgoing]) -> Non
         assert Sending(node(port)).fail(files).problem.code == "FA-GW-BROKEN"
 
 
+def response(status: int, to: int = 1) -> bytes:
+    """A C-STORE-RSP in one PDU (PS3.7 9.3.1.2)."""
+    elements = ((0x0100, 0x8001), (0x0120, to), (0x0800, 0x0101), (0x0900, status))
+    body = b"".join(struct.pack("<HHLH", 0, tag, 2, value) for tag, value in elements)
+    return command_pdus(1, struct.pack("<HHLL", 0, 0, 4, len(body)) + body, 16384)
+
+
+def accepting_then(act: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """A node that accepts the association, waits for the beginning of an instance, and then does as it likes."""
+
+    def behave(sock: socket.socket) -> None:
+        sock.recv(65536)
+        sock.sendall(accepting({1: (0, EXPLICIT)}))
+        sock.recv(1)
+        act(sock)
+
+    return behave
+
+
+def swallow(sock: socket.socket) -> None:
+    while sock.recv(1 << 20):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("says", "code"),
+    [
+        (response(0xA700), "FA-GW-INSTANCE-AGAIN"),
+        (response(0xC000), "FA-GW-INSTANCE"),
+        (response(0), "FA-GW-ANSWER"),
+        (response(0xB000), "FA-GW-ANSWER"),
+        (response(0x0111), "FA-GW-ANSWER"),
+        (ABORT_REQUEST, "FA-GW-BROKEN"),
+        (RELEASE_REQUEST, "FA-GW-BROKEN"),
+    ],
+)
+def test_what_the_receiver_says_in_the_midst_of_an_instance_is_heard_and_no_success_is_believed(
+    tmp_path: Path, says: bytes, code: str
+) -> None:
+    large = image(tmp_path, 1, size=64 * 1024 * 1024)
+
+    def interrupt(sock: socket.socket) -> None:
+        sock.sendall(says)
+        swallow(sock)
+
+    with listening(accepting_then(interrupt)) as port:
+        sending = Sending(node(port))
+        assert sending.fail([large]).problem.code == code
+    assert not sending.accepted
+    assert sending.progress < large.stamp.size
+
+
+def test_an_answer_to_another_request_is_not_ours(files: list[Outgoing]) -> None:
+    def answer(sock: socket.socket) -> None:
+        sock.sendall(response(0, to=77))
+        swallow(sock)
+
+    with listening(accepting_then(answer)) as port:
+        sending = Sending(node(port))
+        assert sending.fail(files).problem.code == "FA-GW-ANSWER"
+    assert not sending.accepted
+
+
+def test_a_receiver_that_takes_nothing_more_is_a_timeout(tmp_path: Path) -> None:
+    large, done = image(tmp_path, 1, size=64 * 1024 * 1024), threading.Event()
+    with listening(accepting_then(lambda sock: done.wait(60) and None)) as port:  # type: ignore[arg-type,return-value]
+        assert Sending(node(port, timeout_s=0.5)).fail([large]).problem.code == "FA-GW-TIMEOUT"
+        done.set()
+
+
+def test_a_receiver_that_takes_less_than_the_least_rate_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "_LEAST_RATE", 1 << 40)
+    monkeypatch.setattr(pace, "_WINDOW", 0.001)
+    large = image(tmp_path, 1, size=64 * 1024 * 1024)
+    with listening(accepting_then(swallow)) as port:
+        assert Sending(node(port)).fail([large]).problem.code == "FA-GW-TIMEOUT"
+
+
 def test_nothing_to_send_is_no_connection() -> None:
     assert Sending(node(1)).send([]).accepted == []
 
@@ -350,13 +443,24 @@ def test_an_echo_is_answered(scp: ScriptedScp) -> None:
 
 
 def test_a_receiver_without_echo_says_so() -> None:
-    with ScriptedScp({CT: PLAIN}) as scp, contextlib.suppress(AgentError):
-        assert echo(scp.node()) is None
+    def refuse(sock: socket.socket) -> None:
+        sock.recv(65536)
+        sock.sendall(accepting({1: (3, EXPLICIT)}))
+        sock.recv(65536)
+
+    with listening(refuse) as port:
+        assert echo(node(port)) is None
 
 
-def test_acceptances_are_told_in_batches(scp: ScriptedScp, files: list[Outgoing]) -> None:
-    reports: list[int] = []
-    Dimse(scp.node(timeout_s=600), open_for_reading, lambda: False).send(
-        files, lambda batch: reports.append(len(batch)), lambda count: None
-    )
-    assert sum(reports) == 3
+def test_acceptances_are_told_in_batches_and_none_waits_for_long(
+    scp: ScriptedScp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [image(tmp_path, number) for number in range(1, 8)]
+    for files_at_once, seconds, wanted in ((3, 600.0, [3, 3, 1]), (100, 0.0, [1] * 7), (100, 600.0, [7])):
+        monkeypatch.setattr(dimse, "_REPORT_FILES", files_at_once)
+        monkeypatch.setattr(dimse, "_REPORT_S", seconds)
+        reports: list[int] = []
+        Dimse(scp.node(), open_for_reading, lambda: False).send(
+            many, lambda batch, told=reports: told.append(len(batch)), lambda count: None
+        )
+        assert reports == wanted

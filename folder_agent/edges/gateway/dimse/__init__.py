@@ -42,7 +42,10 @@ class Dimse:
             self._send(voyage, accepted, progress)
 
     def _send(self, files: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
-        association = self._associated(files)
+        for file in files:
+            if not pair_of(file).can_be_proposed:
+                raise failure(problem("FA-FILE-UNREADABLE", file.path, detail="its transfer syntax is no UID"))
+        association = Association(self._node, numbered(files), self._reading.should_stop)
         try:
             _check_wanted(files, association)
             _in_batches((self._store(association, file, progress) for file in files), accepted)
@@ -50,12 +53,6 @@ class Dimse:
             association.abort()
             raise
         association.release()
-
-    def _associated(self, files: Sequence[Outgoing]) -> Association:
-        try:
-            return Association(self._node, numbered(files), self._reading.should_stop)
-        except ValueError:
-            raise failure(problem("FA-FILE-UNREADABLE", files[0].path, detail="a UID that cannot be one")) from None
 
     def _store(self, association: Association, file: Outgoing, progress: Progress) -> Acceptance:
         with closing(Body([file], self._reading, progress)) as body, closing(_data_set(file, body)) as blocks:

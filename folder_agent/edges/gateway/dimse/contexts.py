@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from folder_agent.core.records import Outgoing
 
+_UID = re.compile(r"[0-9][0-9.]{0,63}")  # but for leading zeros, which old devices write
 MOST_CONTEXTS = 128  # of one association: their ids are the odd numbers of one byte (PS3.8 9.3.2.2)
 
 
@@ -17,6 +19,11 @@ class Pair:
 
     sop_class: str
     syntax: str
+
+    @property
+    def can_be_proposed(self) -> bool:
+        """Whether both can be UIDs at all (PS3.5 9.1): what a file calls its transfer syntax may be anything."""
+        return all(_UID.fullmatch(uid) for uid in (self.sop_class, self.syntax))
 
 
 def pair_of(file: Outgoing) -> Pair:

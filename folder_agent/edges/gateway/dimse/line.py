@@ -63,6 +63,8 @@ class Line:
                 self._early += self._socket.recv(_READ)
             except _NOTHING_YET:
                 return False
+            except ssl.SSLError as error:  # an alert, which the next send would not repeat
+                raise socket_fault(error, self._timeout_s, is_connecting=False) from None
             except OSError:
                 return False  # the next send says it better
         return bool(self._early)

@@ -66,7 +66,7 @@ class Response:
 
 
 def associate_request(called: str, calling: str, contexts: Mapping[int, Pair]) -> bytes:
-    """An A-ASSOCIATE-RQ. Raises ValueError for what cannot be a UID."""
+    """An A-ASSOCIATE-RQ."""
     request = A_ASSOCIATE()
     request.application_context_name = _APPLICATION_CONTEXT
     request.called_ae_title, request.calling_ae_title = called, calling
