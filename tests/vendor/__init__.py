@@ -1,0 +1,1 @@
+"""Files of real devices: the test collections of pydicom and of the package pydicom-data."""
