@@ -29,7 +29,7 @@ NOTES = {
     "no StudyInstanceUID": "belongs to no study (a palette, or a made-up image)",
     "SOPInstanceUID is no UID": "its SOPInstanceUID holds other characters than digits and dots",
     "directory": "a media directory is no file of an exam",
-    "dcmdump": "DCMTK stumbles over its encapsulated pixel data; so may a receiver",
+    "dcmdump": "implicit VR, which its transfer syntax denies: a receiver may refuse it, too",
 }
 
 
