@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
+import sys
+import sysconfig
 import threading
 import time
 from collections import deque
@@ -45,9 +48,16 @@ def node(port: int, **changes: Any) -> Node:
     )
 
 
+def dcmtk(tool: str) -> str | None:
+    """Where DCMTK's tool is. pynetdicom brings programs of the same names, which lie beside this Python."""
+    ours = {Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))}
+    places = [place for place in os.get_exec_path() if Path(place) not in ours]
+    return shutil.which(tool, path=os.pathsep.join(places))
+
+
 def need_dcmtk(*tools: str) -> None:
     """Skip where DCMTK is not installed (a failure under FOLDER_AGENT_CI=1)."""
-    if missing := [tool for tool in tools if shutil.which(tool) is None]:
+    if missing := [tool for tool in tools if dcmtk(tool) is None]:
         pytest.skip(f"DCMTK's {', '.join(missing)} is not installed (Debian: apt-get install dcmtk)")
 
 
@@ -73,7 +83,7 @@ def running_storescp(folder: Path, *options: str, tls: TestCertificate | None = 
     need_dcmtk("storescp")
     received, log, port = folder / "received", folder / "storescp.log", free_port()
     received.mkdir(parents=True)
-    line = ["storescp", "-d", "-od", str(received), "+B", *options]
+    line = [dcmtk("storescp") or "storescp", "-d", "-od", str(received), "+B", *options]
     if tls is not None:
         line += ["+tls", str(tls.pem), str(tls.public)] + ([] if "+cf" in options else ["-ic"])
     with log.open("wb") as out:

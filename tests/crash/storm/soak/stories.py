@@ -224,11 +224,11 @@ def too_many(scene: Scene) -> None:
 
 
 def nameless(scene: Scene) -> None:
-    """A required field is missing."""
+    """Which patient it is does not stand there, and no image may say it instead."""
     pieces = scene.pieces()
     scene.exam.ending = "failed"
     scene.write(scene.shuffled(pieces))
-    scene.describe(dict(fields_of(scene.exam, "1", patientName=None, **counts_of(pieces))), whole=True)
+    scene.describe(dict(fields_of(scene.exam, "1", patientId=None, **counts_of(pieces))), whole=True)
 
 
 def unfinished(scene: Scene) -> None:
