@@ -226,7 +226,9 @@ def test_template_mentions_every_setting() -> None:
 def test_template_shows_the_real_defaults() -> None:
     """Every commented default, uncommented, loads; and where a setting has a default, it is the one shown."""
     shown = re.sub(r"^# (?=\w+ = )", "", template(), flags=re.MULTILINE)
-    table = tomllib.loads(re.sub(r"^(token|fingerprint|ca_file|cert_file|key_file) = .*$", "", shown, flags=re.MULTILINE))
+    table = tomllib.loads(
+        re.sub(r"^(token|fingerprint|ca_file|cert_file|key_file) = .*$", "", shown, flags=re.MULTILINE)
+    )
     loaded = settings.Settings.model_validate(table)
     for section, field in settings.Settings.model_fields.items():
         value = loaded.drops[0] if section == "drops" else getattr(loaded, section)
