@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from folder_agent.core.bandwidth import Limit, parse_limit
 from folder_agent.core.mapping import SiteMapping, WrongMapping, site_mapping
 
 PREFIX = "FOLDER_AGENT__"
@@ -93,6 +94,15 @@ def checked_mapping(table: object) -> SiteMapping:
             for fault in error.faults
         ]
         raise ValidationError.from_exception_data("mapping", faults, hide_input=True) from None
+
+
+def checked_limits(value: object) -> tuple[Limit, ...]:
+    """One bandwidth limit, or a list of them."""
+    given = value if isinstance(value, list | tuple) else [value]
+    texts = [text for text in given if isinstance(text, str)]
+    if not texts or len(texts) < len(given):
+        raise ValueError('must be a text such as "20Mbit/s Mon-Fri 08-18", or a list of such')
+    return tuple(parse_limit(text) for text in texts)
 
 
 class GatewaySettings(Section):
@@ -221,6 +231,7 @@ class LedgerSettings(Section):
 
 class SyncSettings(Section):
     workers: int = Field(4, ge=1, le=32)
+    limit: Annotated[tuple[Limit, ...] | None, PlainValidator(checked_limits)] = None
     retry_first_s: float = Field(5, gt=0, le=3600)
     retry_max_s: float = Field(600, gt=0, le=86400)
     retry_for_h: float = Field(72, gt=0, le=8760)

@@ -22,6 +22,7 @@ from folder_agent.cli.app import app
 from folder_agent.cli.init import template
 from folder_agent.cli.reports import Report, show_report, status_report
 from folder_agent.core import gate as gates
+from folder_agent.core.bandwidth import parse_limit
 from folder_agent.core.catalogue import CATALOGUE
 from folder_agent.core.errors import problem
 from folder_agent.core.gate import Gate
@@ -283,7 +284,7 @@ def reports(tmp_path: Path) -> list[Report]:
         for held in (True, False):
             reason = problem("FA-GW-UNREACHABLE", detail="connection refused")
             ledger.remember("gate", gates.written(Gate(reason, held, time.time())))
-            found.append(status_report(ledger, time.time(), ["ct"]))
+            found.append(status_report(ledger, time.time(), ["ct"], limits=[parse_limit("20Mbit/s")]))
     finally:
         ledger.close()
     return found

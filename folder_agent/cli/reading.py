@@ -26,7 +26,7 @@ def status(config: Path, *, as_json: bool, language: Language) -> int:
     loaded = settings.load(config)
     with reading(loaded) as ledger:
         rules = {drop.name: AnswerRules(drop.bundle_depth, drop.unzip) for drop in loaded.drops}
-        report = status_report(ledger, time.time(), list(rules), rules)
+        report = status_report(ledger, time.time(), list(rules), rules, loaded.sync.limit or ())
         is_new = ledger is None
     if as_json:
         say_json(report)
@@ -88,6 +88,9 @@ def _say_status(report: Report, language: Language, *, is_new: bool) -> None:
         if (shut := report[kind]) is not None:
             since = f"({'自' if zh else 'since '}{shut['since']})" if shut["since"] else ""
             say(f"{banner} {since}: {shut['reason' + suffix]}. {shut['todo' + suffix]}", style=style)
+    if (limit := report["limit"]) is not None:
+        now = limit["now"] or ("不限" if zh else "none")
+        say(f"{'当前限速' if zh else 'bandwidth limit now'}: {now} ({', '.join(limit['set'])})")
     for trouble in report["drop_troubles"]:
         say(f"{trouble['drop']}: {trouble['reason' + suffix]}. {trouble['todo' + suffix]}", style="yellow")
     waiting = report["waiting"]

@@ -13,6 +13,7 @@ from typing import Any
 from folder_agent.agent import concerns, gatekeeper
 from folder_agent.core import gate as gates
 from folder_agent.core.answers import AnswerRules, answer
+from folder_agent.core.bandwidth import Limit, limit_at
 from folder_agent.core.catalogue import explain, what_to_do
 from folder_agent.core.errors import Problem
 from folder_agent.core.gate import Gate
@@ -20,6 +21,7 @@ from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.ports import Ledger, Tallies
 from folder_agent.core.records import BundleRecord, FileRecord, HistoryEntry
 from folder_agent.core.status import Phrase, oldest_waiting_s, reason_text
+from folder_agent.edges.clock import week_minute
 
 Report = dict[str, Any]
 MOST_FAILED, MOST_DONE, MOST_IGNORED = 50, 10, 50
@@ -54,6 +56,7 @@ def status_report(
     now: float,
     drops: Sequence[str] = (),
     answer_rules: Mapping[str, AnswerRules] | None = None,
+    limits: Sequence[Limit] = (),
 ) -> Report:
     """The whole, in one object; a ledger that does not exist yet reads as an empty one."""
     troubles = [] if ledger is None else [(drop, one) for drop in drops for one in concerns.of_drop(ledger, drop)]
@@ -68,6 +71,7 @@ def status_report(
         "files": {str(state): tallies.files.get(state, 0) for state in FileState},
         "held": _shut(gate) if gate.held else None,
         "outage": None if gate.held else _shut(gate),
+        "limit": _limit(limits, now),
         "drop_troubles": [{"drop": drop, **_reason(one)} for drop, one in troubles],
         "oldest_waiting_s": oldest_waiting_s(tallies.oldest_open_at, now),
         "unassigned": tallies.unassigned,
@@ -139,6 +143,11 @@ def _ignored(ledger: Ledger, drops: Sequence[str], rules: Mapping[str, AnswerRul
                 if len(found) == MOST_IGNORED:
                     return found
     return found
+
+
+def _limit(limits: Sequence[Limit], now: float) -> Report | None:
+    holding = limit_at(limits, *week_minute(now))
+    return {"now": holding and holding.words, "set": [limit.text for limit in limits]} if limits else None
 
 
 def _shut(gate: Gate) -> Report | None:

@@ -26,3 +26,9 @@ def local_time(at: float) -> str:
 def today() -> str:
     """The day on this machine's wall, YYYY-MM-DD: shelves are for people."""
     return datetime.now().astimezone().date().isoformat()
+
+
+def week_minute(at: float) -> tuple[int, int]:
+    """The day of the week (0 is Monday) and the minute since midnight of an epoch time, on this machine's wall."""
+    local = time.localtime(at)
+    return local.tm_wday, 60 * local.tm_hour + local.tm_min

@@ -43,7 +43,7 @@ def image(folder: Path, number: int, size: int = 2048) -> Outgoing:
 
 def send(to: Node, files: Sequence[Outgoing]) -> list[Acceptance]:
     accepted: list[Acceptance] = []
-    Dimse(to, open_for_reading, lambda: False).send(files, accepted.extend, lambda count: None)
+    Dimse(to, Reading(open_for_reading, lambda: False)).send(files, accepted.extend, lambda count: None)
     return accepted
 
 
@@ -111,7 +111,7 @@ def test_storescp_that_aborts_is_an_outage_in_which_nothing_is_accepted(tmp_path
     with running_storescp(tmp_path / "scp", option) as scp:
         accepted: list[Acceptance] = []
         with pytest.raises(AgentError) as caught:
-            Dimse(node(scp.port), open_for_reading, lambda: False).send(
+            Dimse(node(scp.port), Reading(open_for_reading, lambda: False)).send(
                 [image(tmp_path, 1, 1_000_000)], accepted.extend, lambda count: None
             )
         assert (caught.value.problem.code, caught.value.disposition) == ("FA-GW-BROKEN", Disposition.RETRY)
@@ -142,7 +142,7 @@ def test_a_receiver_that_dies_in_the_midst_of_an_object_is_a_broken_line(tmp_pat
                 os.kill(killed[0], 9)
 
         with pytest.raises(AgentError) as caught:
-            Dimse(node(scp.port), open_for_reading, lambda: False).send([large], lambda batch: None, kill)
+            Dimse(node(scp.port), Reading(open_for_reading, lambda: False)).send([large], lambda batch: None, kill)
     assert caught.value.problem.code == "FA-GW-BROKEN"
 
 
@@ -178,6 +178,7 @@ MEASURED = """
     from folder_agent.core.records import FileKind, Outgoing
     from folder_agent.edges.drop_folder.opening import open_for_reading
     from folder_agent.edges.gateway.dimse import Dimse, Node
+    from folder_agent.edges.gateway.multipart import Reading
     from folder_agent.edges.paths import stamp_of
     path, port, uid = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     file = Outgoing(1, path.name, path, stamp_of(path.stat()), FileKind.DICOM, sys.argv[4], uid, sys.argv[5])
@@ -185,7 +186,7 @@ MEASURED = """
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     before = peak()
-    Dimse(Node("127.0.0.1", port, "A", "B", None, 60), open_for_reading, lambda: False).send(
+    Dimse(Node("127.0.0.1", port, "A", "B", None, 60), Reading(open_for_reading, lambda: False)).send(
         [file], lambda batch: None, lambda count: None
     )
     print(peak() - before)
@@ -293,7 +294,7 @@ def test_orthanc_keeps_a_report_once_however_often_it_is_sent(orthanc: Orthanc, 
     study = generate_uid()
     exam: dict[str, str | int] = {**FIELDS, "studyUid": study}
     reading = Reading(open_for_reading, lambda: False)
-    reports = Encapsulate(Dimse(node(orthanc.dicom_port), open_for_reading, lambda: False), reading).for_exam(
+    reports = Encapsulate(Dimse(node(orthanc.dicom_port), Reading(open_for_reading, lambda: False)), reading).for_exam(
         exam, None
     )
     for _ in range(2):

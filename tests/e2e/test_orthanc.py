@@ -25,6 +25,7 @@ from folder_agent.core.errors import AgentError
 from folder_agent.core.records import Acceptance, FileKind, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway.client import Link, make_client
+from folder_agent.edges.gateway.multipart import Reading
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.stow import Stow
 from folder_agent.edges.gateway.trust import make_context
@@ -57,7 +58,7 @@ def stow(orthanc: Orthanc) -> Iterator[Stow]:
     clock = WallClock()
     client = make_client(SignedHeaders("1251", "secret", clock), make_context(orthanc.ca_file), 30, 1)
     link = Link(client, clock, 30)
-    yield Stow(link, orthanc.stow_url, open_for_reading, lambda: False, batch_files=2)
+    yield Stow(link, orthanc.stow_url, Reading(open_for_reading, lambda: False), batch_files=2)
     link.close()
 
 

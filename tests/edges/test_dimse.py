@@ -24,7 +24,7 @@ from folder_agent.edges.gateway import dimse, pace
 from folder_agent.edges.gateway.dimse import Dimse, Node, echo
 from folder_agent.edges.gateway.dimse.line import Line
 from folder_agent.edges.gateway.dimse.messages import ABORT_REQUEST, RELEASE_REQUEST, command_pdus
-from folder_agent.edges.gateway.multipart import BLOCK
+from folder_agent.edges.gateway.multipart import BLOCK, Reading
 from folder_agent.edges.paths import stamp_of
 from tests.edges.test_dimse_messages import accepting
 from tests.servers.storescp import CT, EXPLICIT, PLAIN, ScriptedScp, abort, node
@@ -57,7 +57,7 @@ class Sending:
         self.accepted: list[Acceptance] = []
         self.progress = 0
         self.stop = False
-        self.dimse = Dimse(to, open_for_reading, lambda: self.stop)
+        self.dimse = Dimse(to, Reading(open_for_reading, lambda: self.stop))
         self.at_progress: Callable[[], None] = lambda: None
 
     def send(self, files: Sequence[Outgoing]) -> Sending:
@@ -460,7 +460,7 @@ def test_acceptances_are_told_in_batches_and_none_waits_for_long(
         monkeypatch.setattr(dimse, "_REPORT_FILES", files_at_once)
         monkeypatch.setattr(dimse, "_REPORT_S", seconds)
         reports: list[int] = []
-        Dimse(scp.node(), open_for_reading, lambda: False).send(
+        Dimse(scp.node(), Reading(open_for_reading, lambda: False)).send(
             many, lambda batch, told=reports: told.append(len(batch)), lambda count: None
         )
         assert reports == wanted

@@ -248,7 +248,7 @@ def len_of(_count: int) -> None:
 
 def test_a_node_that_takes_no_reports_refuses_them_by_name(tmp_path: Path) -> None:
     with ScriptedScp({CT: PLAIN}) as scp:
-        dimse = Dimse(scp.node(), open_for_reading, lambda: False)
+        dimse = Dimse(scp.node(), Reading(open_for_reading, lambda: False))
         reports = Encapsulate(dimse, Reading(open_for_reading, lambda: False)).for_exam(EXAM, None)
         with pytest.raises(AgentError) as caught:
             reports.send([report(tmp_path)], lambda batch: None, len_of)

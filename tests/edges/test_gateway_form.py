@@ -13,6 +13,7 @@ from folder_agent.core.records import Acceptance, FileKind, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway.client import Link
 from folder_agent.edges.gateway.form import Form, filled
+from folder_agent.edges.gateway.multipart import Reading
 from tests.edges.test_gateway_multipart import parts_of
 from tests.servers.kit import linked, outgoing, serving
 from tests.servers.scripted import ScriptedServer, answer, early
@@ -22,7 +23,7 @@ SUCCESS = answer(200, {"code": 0, "message": "成功"})
 
 
 def form(link: Link, server: ScriptedServer, path: str = "/ris/file/add") -> Form:
-    return Form(link, server.url, path, open_for_reading, lambda: False)
+    return Form(link, server.url, path, Reading(open_for_reading, lambda: False))
 
 
 def named_parts(server: ScriptedServer, number: int = 0) -> dict[str, bytes]:

@@ -238,7 +238,9 @@ def test_memory_does_not_depend_on_the_size_of_a_file(tmp_path: Path) -> None:
     with serving(answer(200, {"code": 0}), keep_body=False) as server, linked(timeout_s=60) as link:
         tracemalloc.start()
         try:
-            Stow(link, server.url, open_for_reading, lambda: False).send([file], accepted.extend, lambda count: None)
+            Stow(link, server.url, Reading(open_for_reading, lambda: False)).send(
+                [file], accepted.extend, lambda count: None
+            )
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

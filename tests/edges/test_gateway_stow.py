@@ -12,7 +12,7 @@ import pytest
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.records import Acceptance, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
-from folder_agent.edges.gateway.multipart import BLOCK
+from folder_agent.edges.gateway.multipart import BLOCK, Reading
 from folder_agent.edges.gateway.stow import STOW_ANSWER_LIMIT, Stow, next_batch
 from folder_agent.edges.gateway.stow_answer import read_store_response
 from tests.edges.test_gateway_multipart import parts_of
@@ -52,7 +52,9 @@ class Sending:
 
     def send(self, files: Sequence[Outgoing], timeout_s: float = 5) -> ScriptedServer:
         with self.server as server, linked(timeout_s=timeout_s) as link:
-            stow = Stow(link, server.url + "/dicom-web/studies", open_for_reading, lambda: self.stop, *self.bounds)
+            stow = Stow(
+                link, server.url + "/dicom-web/studies", Reading(open_for_reading, lambda: self.stop), *self.bounds
+            )
             self.destination = stow.destination
             stow.send(files, self._accept, self._advance)
         return server

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from folder_agent.core.ports import Clock, Transport
 from folder_agent.core.records import Answer, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
+from folder_agent.edges.gateway.allowance import Allowance
 from folder_agent.edges.gateway.client import Link, make_client
 from folder_agent.edges.gateway.encapsulate import Encapsulate
 from folder_agent.edges.gateway.form import Form
@@ -65,7 +66,8 @@ def open_gateway(
     auth = SignedHeaders(gateway.app_id, token, clock)
     client = make_client(auth, context, gateway.timeout_s, settings.sync.workers)
     link = Link(client, clock, gateway.timeout_s)
-    reading = Reading(open_file, should_stop)
+    allowance = Allowance(settings.sync.limit or (), clock)
+    reading = Reading(open_file, should_stop, allowance)
     images = _images(settings, link, reading)
     study_add = StudyAdd(link, gateway.url + gateway.study_path)
     return HttpGateway(link, study_add, images, _reports(settings, link, reading, images))
@@ -73,7 +75,7 @@ def open_gateway(
 
 def _reports(settings: Settings, link: Link, reading: Reading, images: Transport | None) -> Transport | None:
     if settings.reports.transport == "form":
-        return Form(link, settings.gateway.url, settings.form.path, reading.open_file, reading.should_stop)
+        return Form(link, settings.gateway.url, settings.form.path, reading)
     if settings.reports.transport == "encapsulate" and images is not None:  # the settings see to it that it is
         return Encapsulate(images, reading)
     return None
@@ -84,8 +86,8 @@ def _images(settings: Settings, link: Link, reading: Reading) -> Transport | Non
         # Imported where it is wanted: pynetdicom takes half a second, which every other site would pay for.
         from folder_agent.edges.gateway.dimse import Dimse, node_of
 
-        return Dimse(node_of(settings.dimse, settings.gateway.timeout_s), reading.open_file, reading.should_stop)
+        return Dimse(node_of(settings.dimse, settings.gateway.timeout_s), reading)
     if settings.images.transport == "stow":
         url = settings.stow.url or settings.gateway.url + DICOM_WEB_PATH
-        return Stow(link, url, reading.open_file, reading.should_stop)
+        return Stow(link, url, reading)
     return None

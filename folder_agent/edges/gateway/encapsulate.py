@@ -37,7 +37,7 @@ class Encapsulate:
     def __init__(self, carrier: Transport, reading: Reading) -> None:
         self.destination = carrier.destination
         self._carrier = carrier
-        self._reading = reading
+        self._reading = replace(reading, allowance=None)  # what is read here stays here; the carrier has its own
         self._exam: Mapping[str, str | int] = {}
         self._image: Outgoing | None = None
 

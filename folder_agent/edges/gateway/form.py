@@ -20,10 +20,8 @@ from folder_agent.edges.gateway.client import Link
 from folder_agent.edges.gateway.multipart import (
     Body,
     DigestOf,
-    OpenFile,
     Piece,
     Reading,
-    ShouldStop,
     length_of,
     new_boundary,
 )
@@ -39,12 +37,12 @@ _PLACE = re.compile(r"\{(\w+)\}")
 class Form:
     """The Transport to one address; its path may hold places such as {accessNumber}, filled in for each file."""
 
-    def __init__(self, link: Link, base_url: str, path: str, open_file: OpenFile, should_stop: ShouldStop) -> None:
+    def __init__(self, link: Link, base_url: str, path: str, reading: Reading) -> None:
         self.destination = base_url + path  # with its places open: it names the receiver, not the exam
         self._base_url = base_url
         self._path = path
         self._link = link
-        self._reading = Reading(open_file, should_stop)
+        self._reading = reading
         self._fields: Mapping[str, str] = {}
 
     def for_exam(self, exam: Mapping[str, str | int]) -> Form:

@@ -19,6 +19,7 @@ from folder_agent.core.errors import AgentError, problem
 from folder_agent.core.ports import Progress
 from folder_agent.core.records import Outgoing
 from folder_agent.edges.drop_folder.opening import why_not
+from folder_agent.edges.gateway.allowance import Allowance
 from folder_agent.edges.paths import is_gone, matches
 
 BLOCK = 256 * 1024  # bytes read and sent at a time
@@ -60,6 +61,7 @@ class Reading:
 
     open_file: OpenFile
     should_stop: ShouldStop
+    allowance: Allowance | None = None  # None: there is no limit
 
 
 class Body:
@@ -95,7 +97,7 @@ class Body:
             yield file.lead
         with opened(file, self._reading.open_file) as stream:
             left = file.stamp.size
-            while left and (block := self._block(stream, min(left, BLOCK), file)):
+            while left and (block := self._block(stream, self._allowed(min(left, BLOCK)), file)):
                 digest.update(block)
                 left -= len(block)
                 yield block
@@ -105,6 +107,10 @@ class Body:
         self.digests[file.file_id] = digest.hexdigest()
         if file.tail:
             yield file.tail
+
+    def _allowed(self, size: int) -> int:
+        allowance = self._reading.allowance
+        return size if allowance is None else allowance.take(size, self._reading.should_stop)
 
     def _block(self, stream: BinaryIO, size: int, file: Outgoing) -> bytes:
         if self._reading.should_stop():

@@ -13,7 +13,7 @@ from folder_agent.core.errors import AgentError, Disposition, Problem, problem
 from folder_agent.core.ports import Accepted, Progress
 from folder_agent.core.records import Acceptance, Outgoing
 from folder_agent.edges.gateway.client import Link, Reply
-from folder_agent.edges.gateway.multipart import Body, OpenFile, Piece, Reading, ShouldStop, length_of, new_boundary
+from folder_agent.edges.gateway.multipart import Body, Piece, Reading, length_of, new_boundary
 from folder_agent.edges.gateway.stow_verdicts import Halve, store_response, verdict
 
 BATCH_FILES = 100
@@ -30,14 +30,13 @@ class Stow:
         self,
         link: Link,
         url: str,
-        open_file: OpenFile,
-        should_stop: ShouldStop,
+        reading: Reading,
         batch_files: int = BATCH_FILES,
         batch_bytes: int = BATCH_BYTES,
     ) -> None:
         self.destination = url
         self._link = link
-        self._reading = Reading(open_file, should_stop)
+        self._reading = reading
         self._batch_files = batch_files
         self._batch_bytes = batch_bytes
 

@@ -21,7 +21,7 @@ from folder_agent.edges.gateway.dimse.contexts import Pair, numbered, pair_of, v
 from folder_agent.edges.gateway.dimse.messages import IMPLICIT, VERIFICATION
 from folder_agent.edges.gateway.dimse.node import Node, node_of
 from folder_agent.edges.gateway.dimse.verdicts import unwanted, verdict
-from folder_agent.edges.gateway.multipart import Body, OpenFile, Reading, ShouldStop
+from folder_agent.edges.gateway.multipart import Body, Reading, ShouldStop
 
 __all__ = ["Dimse", "Node", "echo", "node_of"]
 
@@ -31,10 +31,10 @@ _REPORT_FILES, _REPORT_S = 100, 0.5  # acceptances are told in batches: each cos
 class Dimse:
     """The Transport to one DICOM node. Safe for many threads: each send has an association of its own."""
 
-    def __init__(self, node: Node, open_file: OpenFile, should_stop: ShouldStop) -> None:
+    def __init__(self, node: Node, reading: Reading) -> None:
         self.destination = node.address
         self._node = node
-        self._reading = Reading(open_file, should_stop)
+        self._reading = reading
 
     def send(self, files: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
         """Store one after the other; see ports.Transport. Nothing is stored if the receiver does not take them all."""
