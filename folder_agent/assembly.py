@@ -19,11 +19,12 @@ from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from
 from folder_agent.core.filling import filled, origins
+from folder_agent.core.headers import exam_of
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.notes import receipt, why_note
 from folder_agent.core.ports import DropFolder, Ledger, Publisher
-from folder_agent.core.records import BundleRecord, FileKind, FileRecord
+from folder_agent.core.records import BundleRecord, DicomFacts, FileKind, FileRecord, Finding, SidecarReading
 from folder_agent.core.retention import Retention
 from folder_agent.core.retrying import RetryRules
 from folder_agent.core.shelving import RECEIPT, WHY
@@ -194,27 +195,35 @@ class Posted(NamedTuple):
 
     exam: Mapping[str, str | int]
     encoding: str | None = None  # of the sidecar
-    filled: Mapping[str, str] = MappingProxyType({})  # fields that came from DICOM headers, with the keyword
+    filled: Mapping[str, str] = MappingProxyType({})  # fields that came from elsewhere, and from where
 
 
 def posted_again(
     drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecord], permit_field: str, *, fill: bool
 ) -> Posted:
     """What was posted, for a receipt that a crash kept from being written: from the files, which have not been moved
-    before the receipt is there. Empty if somebody has changed the sidecar in between."""
-    found = {
-        record.kind: drop.inspect(record.path, record.stamp) for record in files if record.kind is FileKind.SIDECAR
-    }
-    finding = found.get(FileKind.SIDECAR)
-    if finding is None or finding.sidecar is None:
-        return Posted({})
-    reading = finding.sidecar
-    if fill and reading.absent:
-        looks = (drop.inspect(record.path, record.stamp) for record in files if record.kind is FileKind.DICOM)
-        reading = filled(reading, [one.dicom for one in looks if one is not None and one.dicom is not None])
-    if reading.problems:
+    before the receipt is there. Empty if somebody has changed them in between."""
+    reading = _read_again(drop, files, fill=fill)
+    if reading is None or reading.problems:
         return Posted({})
     return Posted(exam_from(reading, bundle.counts).body(permit_field), reading.encoding, origins(reading))
+
+
+def _read_again(drop: DropFolder, files: Sequence[FileRecord], *, fill: bool) -> SidecarReading | None:
+    """As it was read when the bundle was judged."""
+
+    def inspected(kind: FileKind) -> list[Finding]:
+        looks = (drop.inspect(record.path, record.stamp) for record in files if record.kind is kind)
+        return [one for one in looks if one is not None]
+
+    def headers() -> list[DicomFacts]:
+        return [one.dicom for one in inspected(FileKind.DICOM) if one.dicom is not None]
+
+    if not any(record.kind is FileKind.SIDECAR for record in files):
+        return exam_of(headers())
+    sidecars = inspected(FileKind.SIDECAR)
+    reading = sidecars[-1].sidecar if sidecars else None
+    return filled(reading, headers()) if reading is not None and fill and reading.absent else reading
 
 
 def identity(bundle: BundleRecord) -> dict[str, str | int]:

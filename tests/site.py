@@ -42,8 +42,9 @@ def dicom(
     accession: str = "ACC1",
     pixels: bytes = bytes(32 * 32 * 2),
     sop_class: str = CTImageStorage,
+    **more: str,
 ) -> str:
-    """Write one small CT image; its SOPInstanceUID."""
+    """Write one small CT image; its SOPInstanceUID. `more` are elements by keyword, `patient_sex` for PatientSex."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = instance or generate_uid()
@@ -53,6 +54,9 @@ def dicom(
     image.StudyInstanceUID, image.SeriesInstanceUID = study, series
     image.PatientID, image.AccessionNumber, image.PatientName = patient, accession, "Test^A"
     image.Modality = "CT"
+    for name, value in more.items():
+        keyword = "".join(word.capitalize() for word in name.split("_"))
+        setattr(image, {"StudyId": "StudyID"}.get(keyword, keyword), value)
     image.Rows = image.Columns = 32
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
     image.BitsAllocated = image.BitsStored = 16

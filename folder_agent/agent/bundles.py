@@ -15,6 +15,7 @@ from folder_agent.core.errors import Problem, StaleState, problem
 from folder_agent.core.exam import personal_values
 from folder_agent.core.filling import with_filled
 from folder_agent.core.grouping import Group, Grouping, Member
+from folder_agent.core.headers import exam_of_group
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
 from folder_agent.core.ports import Clock, Ledger
 from folder_agent.core.records import BundleRecord, FileKind, SidecarReading, Stamp
@@ -176,7 +177,8 @@ class Bundles:
         bundle = self._bundle_of(one)
         if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
             return _NEVER  # another bundle of that name is on its way; its shelving makes us group anew
-        delivered = self._delivered(one)
+        reading = self._reading(one)
+        delivered = self._delivered(one, reading)
         age = 0.0 if bundle is None else self._clock.now() - bundle.created_at
         counted = delivered.counts if delivered is not None else None
         verdict = judge(
@@ -188,18 +190,19 @@ class Bundles:
             delivered=counted,
             ready_since=judged.ready_since,
             trouble=self._trouble_of(one.files[0]) if one.is_archive else None,
+            elsewhere=reading if not one.sidecars else None,
         )
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
         if bundle is None:
             if not one.sidecars and _is_settling(verdict):
                 return _look_at(verdict)  # its sidecar may be on the way, or its files may belong elsewhere by header
-            bundle = self._open_bundle(one)
+            bundle = self._open_bundle(one, reading)
             if bundle is None:
                 return now + self._rules.settle_s
-        self._know(bundle, one)
+        self._know(bundle, reading)
         self.intake.assign(_paths(one), bundle.id)
-        self._apply(bundle, one, verdict)
+        self._apply(bundle, one, verdict, reading)
         is_alone = len(one.members) == len(one.sidecars)  # its exam may be delivered meanwhile, from another place
         return (
             min(_look_at(verdict), now + _ALONE_S) if is_alone and isinstance(verdict, Waiting) else _look_at(verdict)
@@ -209,28 +212,34 @@ class Bundles:
         bundle_id = self._by_key.get(one.key)
         return None if bundle_id is None else self.open[bundle_id]
 
-    def _open_bundle(self, one: Group) -> BundleRecord | None:
+    def _reading(self, one: Group) -> SidecarReading | None:
+        """What is known of the exam: by its sidecar or, where it has none and may do without, from elsewhere."""
+        if one.sidecars:
+            finding = one.sidecars[0].finding
+            return finding.sidecar if finding else None
+        return exam_of_group(one) if self._rules.by_headers and not one.is_archive else None
+
+    def _open_bundle(self, one: Group, reading: SidecarReading | None) -> BundleRecord | None:
         try:
             bundle = self._ledger.open_bundle(self.intake.drop.name, one.key, one.name, self._clock.now())
         except StaleState:
             return None  # another agent has just opened it
         self.keep(bundle)
-        self._know(bundle, one)
+        self._know(bundle, reading)
         self._journal.opened(bundle)
         return bundle
 
-    def _know(self, bundle: BundleRecord, one: Group) -> None:
-        if (reading := _reading(one)) is not None:
+    def _know(self, bundle: BundleRecord, reading: SidecarReading | None) -> None:
+        if reading is not None:
             self._journal.know(bundle.id, personal_values(reading))
 
-    def _delivered(self, one: Group) -> BundleRecord | None:
+    def _delivered(self, one: Group, reading: SidecarReading | None) -> BundleRecord | None:
         """Asked only for a sidecar that came alone: how its exam was delivered before."""
-        reading = _reading(one)
         if reading is None or len(one.members) > len(one.sidecars):
             return None
         return self._ledger.last_delivered(reading.get("accessNumber"), reading.get("studyUid"))
 
-    def _apply(self, bundle: BundleRecord, one: Group, verdict: Verdict) -> None:
+    def _apply(self, bundle: BundleRecord, one: Group, verdict: Verdict, reading: SidecarReading | None) -> None:
         self.dossiers.pop(bundle.id, None)
         match verdict:
             case Waiting() if _is_settling(verdict) and bundle.state is not BundleState.GATHERING:
@@ -240,7 +249,7 @@ class Bundles:
             case Complete():
                 self._complete(bundle, one, verdict)
             case Refused():
-                self._refuse(bundle, one, verdict)
+                self._refuse(bundle, reading, verdict)
 
     def _wait(self, bundle: BundleRecord, verdict: Waiting) -> None:
         if bundle.state is not BundleState.GATHERING:
@@ -264,12 +273,11 @@ class Bundles:
         files = self.intake.records(_paths(one))
         self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field)
 
-    def _refuse(self, bundle: BundleRecord, one: Group, verdict: Refused) -> None:
+    def _refuse(self, bundle: BundleRecord, reading: SidecarReading | None, verdict: Refused) -> None:
         reasons = tuple(problem_.masked() for problem_ in verdict.problems)
         event = BundleEvent.FAIL if verdict.overdue else BundleEvent.REFUSE
         if verdict.overdue and bundle.state not in (BundleState.GATHERING, BundleState.WAITING):
             bundle = self._step(bundle, BundleEvent.REOPEN)
-        reading = _reading(one)
         identity = _identity(reading) if reading is not None else {}
         bundle = self._step(bundle, event, reasons=reasons, due_at=None, **identity)
         self.verdicts[bundle.id] = verdict.problems
@@ -300,11 +308,6 @@ def _identity(reading: SidecarReading) -> dict[str, Any]:
 def _paths(one: Group) -> list[str]:
     """The files that the bundle takes with it. A temporary one is somebody's who is not done with it: it stays."""
     return [member.path for member in one.members if member.kind is not FileKind.TEMPORARY]
-
-
-def _reading(one: Group) -> SidecarReading | None:
-    finding = one.sidecars[0].finding if one.sidecars else None
-    return finding.sidecar if finding else None
 
 
 def _look_at(verdict: Verdict) -> float:

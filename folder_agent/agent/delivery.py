@@ -159,9 +159,9 @@ class Delivery:
     def _commit(self, bundle: BundleRecord) -> BundleRecord:
         answer = self._gateway.commit(self._dossier.exam)
         now = self._clock.now()
-        sidecar = next(r for r in self._files.values() if r.path == self._dossier.sidecar_path)
+        sidecar = next((r for r in self._files.values() if r.path == self._dossier.sidecar_path), None)
         steps = []
-        if sidecar.state is FileState.SETTLED:
+        if sidecar is not None and sidecar.state is FileState.SETTLED:
             digest = self._drop.digest(sidecar.path)
             kept = {"sha256": digest, "destination": self._gateway.address, "accepted_at": now}
             steps = [file_step(sidecar, FileEvent.ACCEPT, now, **kept)]

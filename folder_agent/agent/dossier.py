@@ -21,7 +21,7 @@ class Dossier:
 
     base: str
     is_folder: bool
-    sidecar_path: str
+    sidecar_path: str | None  # None: it has none
     exam: Mapping[str, str | int] = field(repr=False)
     personal: tuple[str, ...] = field(repr=False)  # values to be masked in whatever the gateway says
     counts: Counts
@@ -29,8 +29,8 @@ class Dossier:
     files: tuple[FileRecord, ...]
     findings: Mapping[str, Finding] = field(repr=False)
     digests: Mapping[str, str]  # SHA-256 that the sidecar lists, by path
-    encoding: str = "utf-8"  # of the sidecar
-    filled: Mapping[str, str] = field(default_factory=dict)  # fields that came from the headers, with the keyword
+    encoding: str | None = "utf-8"  # of the sidecar
+    filled: Mapping[str, str] = field(default_factory=dict)  # fields that came from elsewhere, and from where
 
     def with_records(self, records: Iterable[FileRecord]) -> Dossier:
         """The same, with the files as the ledger has them now: an earlier attempt may have sent some."""
@@ -61,7 +61,7 @@ def dossier_of(group: Group, verdict: Complete, files: tuple[FileRecord, ...], p
     return Dossier(
         base=group.base,
         is_folder=group.is_folder,
-        sidecar_path=verdict.sidecar.path,
+        sidecar_path=verdict.sidecar.path if verdict.sidecar is not None else None,
         exam=exam_from(verdict.reading, verdict.counts).body(permit_field),
         personal=personal_values(verdict.reading),
         counts=verdict.counts,

@@ -27,6 +27,8 @@ _ORIGINS = {
     Origin.KEY: Phrase("", ""),  # the key says it
     Origin.DEFAULT: Phrase("默认值(defaults)", "default"),
     Origin.CONSTANT: Phrase("常量(constants)", "constant"),
+    Origin.HEADER: Phrase("影像 DICOM 头", "image header"),
+    Origin.EARLIER: Phrase("此前的送达", "earlier delivery"),
 }
 
 
@@ -135,7 +137,7 @@ def _tell(file: Path, drop: str, reading: SidecarReading, rows: Sequence[Row], l
 
 
 def _origin(source: Source, language: Language) -> str:
-    words = pick(_ORIGINS[source.origin], language) or source.key or ""
+    words = " ".join(word for word in (pick(_ORIGINS[source.origin], language), source.key) if word)
     return words if source.written is None else f"{words}: {source.written}"
 
 

@@ -30,6 +30,7 @@ class BundleRules:
     deadline_s: float = 24 * 3600.0
     fail_when_overdue: bool = False
     fill: bool = True  # what the sidecar lacks may come from the files
+    by_headers: bool = False  # and so may all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Complete:
     """Everything is there: the exam's fields, what is counted, what is sent and what was worth a warning."""
 
     reading: SidecarReading
-    sidecar: Member
+    sidecar: Member | None  # None: what is known of the exam comes from elsewhere
     counts: Counts
     warnings: tuple[Problem, ...]
 
@@ -76,17 +77,19 @@ def judge(
     delivered: Counts | None = None,
     ready_since: float | None = None,
     trouble: Problem | None = None,
+    elsewhere: SidecarReading | None = None,
 ) -> Verdict:
     """The verdict on a group at the monotonic time `now`, for a bundle that was opened `age_s` seconds ago.
 
     `changed_at` is when a file of it was last seen to go away; `delivered` is what was counted when its exam was
     delivered before: then a sidecar alone is an update, of an exam that has those files; `ready_since` is since when
-    only others' files kept it waiting (monotonic); `trouble` is why an archive could not be unpacked.
+    only others' files kept it waiting (monotonic); `trouble` is why an archive could not be unpacked; `elsewhere` is
+    what is known of the exam without a sidecar, used where there is none: its problems are waited on, not refused.
     """
     if group.is_archive:
         verdict = _judge_archive(group.files[0], rules, now, trouble)
     else:
-        verdict = _judge(group, rules, now, changed_at, delivered, ready_since)
+        verdict = _judge(group, rules, now, changed_at, delivered, ready_since, elsewhere)
     if not isinstance(verdict, Waiting) or age_s < rules.deadline_s:
         return _look_at_deadline(verdict, now, rules.deadline_s - age_s)
     hours = round(rules.deadline_s / 3600)
@@ -102,6 +105,7 @@ def _judge(
     changed_at: float | None,
     delivered: Counts | None,
     ready_since: float | None,
+    elsewhere: SidecarReading | None,
 ) -> Verdict:
     files = [member for member in group.members if member.kind is not FileKind.TEMPORARY]
     unsettled = [member for member in files if member.finding is None]
@@ -110,12 +114,12 @@ def _judge(
     unopened = _problems_of(files, Disposition.WAIT)
     if unopened:
         return Waiting(unopened, None)
-    if not group.sidecars:
+    sidecar = group.sidecars[0] if group.sidecars else None
+    if sidecar is None and elsewhere is None:
         return Waiting((problem("FA-NO-SIDECAR"),), None)
     changes = [member.watched.since for member in group.members] + ([] if changed_at is None else [changed_at])
     quiet_at = max(changes) + rules.quiet_s
-    sidecar = group.sidecars[0]
-    reading = sidecar.finding.sidecar if sidecar.finding else None
+    reading = elsewhere if sidecar is None else sidecar.finding.sidecar if sidecar.finding else None
     problems = _every_problem(group, reading, rules)
     found = count(group.files) if delivered is None else delivered
     missing = _missing(group, reading, rules, quiet_at, now, found) if reading else ()
@@ -123,6 +127,8 @@ def _judge(
         return Waiting(missing, quiet_at if quiet_at > now else None)
     if not problems:
         assert reading is not None  # without a reading there is a problem
+        if sidecar is None and reading.problems:
+            return Waiting(reading.problems, None)  # what nobody has said yet may still be said
         if group.is_unsure and (delivered is not None or not _is_trusted(group, reading, rules)):
             # Nothing says that a file which is just arriving is not of this exam; but a busy folder is never still.
             until = (now if ready_since is None else ready_since) + rules.quiet_s
@@ -183,8 +189,9 @@ def _every_problem(group: Group, reading: SidecarReading | None, rules: BundleRu
         first, second = (member.path for member in group.sidecars[:2])
         problems.append(problem("FA-TWO-SIDECARS", first=first, second=second))
     if reading is not None:
-        in_file = group.sidecars[0].path
-        problems += [replace(one, path=one.path or in_file) for one in reading.problems if one not in problems]
+        if group.sidecars:
+            in_file = group.sidecars[0].path
+            problems += [replace(one, path=one.path or in_file) for one in reading.problems if one not in problems]
         problems += checking.identity(group.files, reading, rules.match)
         problems += checking.listing(group, reading)
         problems += checking.too_many(count(group.files), reading)

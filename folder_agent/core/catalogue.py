@@ -59,6 +59,13 @@ CATALOGUE: dict[str, Reason] = {
         "no sidecar (JSON file) has come yet",
         "Add the JSON file of this exam.",
     ),
+    "FA-NEEDS-SIDECAR": _reason(
+        WAIT,
+        "需要检查信息 JSON 文件:影像本身不能确定 {fields}",
+        "请放入该检查的 JSON 文件。",
+        "it needs a sidecar (JSON file): its images are not certain of {fields}",
+        "Add the JSON file of this exam.",
+    ),
     "FA-WAIT-FILES": _reason(WAIT, "等待 {zh}", _WAIT_ZH, "waiting for {en}", _WAIT_EN),
     "FA-WAIT-ANY-FILE": _reason(
         WAIT,

@@ -64,7 +64,13 @@ def said(values: tuple[tuple[str, str | None], ...]) -> Said:
 
 def filled(reading: SidecarReading, facts: Iterable[DicomFacts]) -> SidecarReading:
     """The reading, with what it does not give and the files are certain of. The order of the files does not matter."""
-    certain = _certain(facts)
+    return filled_with(reading, certain(facts), Origin.HEADER, KEYWORDS)
+
+
+def filled_with(
+    reading: SidecarReading, certain: Mapping[str, str], origin: Origin, keys: Mapping[str, str]
+) -> SidecarReading:
+    """The reading, with those of the `certain` values that it does not give; `keys` say of each where it comes from."""
     wanted = {name: certain[name] for name in reading.absent if name in certain}
     if "patientAge" in wanted and reading.get("patientAgeUnit") is not None:
         del wanted["patientAge"]  # a unit without a number means that somebody took the number away
@@ -74,7 +80,7 @@ def filled(reading: SidecarReading, facts: Iterable[DicomFacts]) -> SidecarReadi
         return reading
     values = {**dict(reading.fields), **wanted}
     sources = {source.field: source for source in reading.sources}
-    sources |= {name: Source(name, Origin.HEADER, KEYWORDS[name]) for name in wanted}
+    sources |= {name: Source(name, origin, keys[name]) for name in wanted}
     return replace(
         reading,
         fields=tuple((name, values[name]) for name in TEXT_FIELDS if name in values),
@@ -105,11 +111,15 @@ def may_be_filled(problems: Iterable[Problem]) -> bool:
 
 
 def origins(reading: SidecarReading) -> dict[str, str]:
-    """The DICOM keyword of each field that was filled in."""
-    return {source.field: source.key or "" for source in reading.sources if source.origin is Origin.HEADER}
+    """Where each field comes from that neither sidecar nor mapping gives: the DICOM keyword, or a word for it."""
+    return {
+        source.field: source.key or "" if source.origin is Origin.HEADER else str(source.origin)
+        for source in reading.sources
+        if source.origin in (Origin.HEADER, Origin.EARLIER)
+    }
 
 
-def _certain(facts: Iterable[DicomFacts]) -> dict[str, str]:
+def certain(facts: Iterable[DicomFacts]) -> dict[str, str]:
     """What all say alike of each field. Compared are the few ways of saying it all, not every file's values."""
     ways = {(one.said, one.is_image) for one in facts}
     told: dict[str, set[str]] = {}

@@ -110,10 +110,10 @@ def receipt(
     """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle as the
     ledger has them; they are shown by the paths that they have beside the receipt, and `folder` (with its slash) is
     where these were in the drop folder: a ledger can be rebuilt from this (receipts.py). `encoding` is the sidecar's
-    (None: it could not be read again); `filled` are the fields that came from DICOM headers, with the keyword;
-    `agent` is our version; `delivered_at` is aware, and its zone is used throughout. Without `answer` (a run before
-    this one committed) the ledger's text of it is used. A bundle that was not committed has a receipt for what was
-    accepted of it."""
+    (None: it could not be read again; without a sidecar it is not told); `filled` are the fields that neither sidecar
+    nor mapping gave, with the DICOM keyword or another word for where they came from; `agent` is our version;
+    `delivered_at` is aware, and its zone is used throughout. Without `answer` (a run before this one committed) the
+    ledger's text of it is used. A bundle that was not committed has a receipt for what was accepted of it."""
     zone = delivered_at.tzinfo
     paths = [file.path for file in files]
     inside = places(paths)
@@ -135,7 +135,7 @@ def receipt(
             "answer": _answer(answer, bundle.answer),
             "committed_at": _moment(bundle.committed_at, zone),
         },
-        "encoding": encoding,
+        **({"encoding": encoding} if any(file.kind is FileKind.SIDECAR for file in files) else {}),
         "exam": dict(exam),
         "filled": dict(filled),
         "files": [_sent(file, inside[file.path], zone) for file in sent],

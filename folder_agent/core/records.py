@@ -88,6 +88,7 @@ class Origin(StrEnum):
     DEFAULT = "default"  # of the site's mapping, because the sidecar gives nothing
     CONSTANT = "constant"  # of the site's mapping, whatever the sidecar gives
     HEADER = "DICOM header"  # of the bundle's own files, because the sidecar gives nothing
+    EARLIER = "earlier delivery"  # of the same study, because this bundle gives nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Source:
 
     field: str
     origin: Origin
-    key: str | None = None  # as written in the file, a nested one as a path; of a header, the DICOM keyword
+    key: str | None = None  # as written in the file, a nested one as a path; the DICOM keyword; the earlier bundle
     written: str | None = dataclasses.field(
         default=None, repr=False
     )  # the site's own value, where the mapping translates it
@@ -104,12 +105,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SidecarReading:
-    """A sidecar, decoded. `fields` are in the gateway's names and form; `problems` refuse, `warnings` do not."""
+    """A sidecar, decoded, or what stands for one. `fields` are in the gateway's names and form; `problems` keep it from
+    being sent, `warnings` do not."""
 
     fields: tuple[tuple[str, str], ...] = ()  # every text field that is present and understood
     declared: Counts = Counts()
     listed: tuple[ListedFile, ...] | None = None
-    encoding: str = "utf-8"
+    encoding: str | None = "utf-8"  # None: there is no sidecar
     unknown_keys: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()  # of every field and count that is given, in the gateway's order
     absent: tuple[str, ...] = ()  # the gateway's text fields (class A and B) that it says nothing of

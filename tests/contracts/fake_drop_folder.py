@@ -33,9 +33,13 @@ def image(
     patient: str | None = "P7001",
     accession: str | None = "ACC1",
     pixels: str = "",
+    **said: str,
 ) -> bytes:
-    """What a FakeDropFolder takes for a DICOM image."""
-    facts = DicomFacts("1.2.840.10008.5.1.4.1.1.2", instance, study, series, "1.2.1", patient, accession, True, False)
+    """What a FakeDropFolder takes for a DICOM image; `said` is what its header says of the gateway's fields."""
+    told = tuple(said.items())
+    facts = DicomFacts(
+        *("1.2.840.10008.5.1.4.1.1.2", instance, study, series, "1.2.1", patient, accession, True, False), told
+    )
     return _MARK + json.dumps([asdict(facts), pixels]).encode()
 
 

@@ -189,3 +189,20 @@ def test_a_field_that_no_image_can_give_is_refused_as_before() -> None:
     assert codes(judge(folder(image("X/1"), declared=Counts(images=2), **lacking), RULES, NOW, 0)) == [
         "FA-FIELD-MISSING"
     ]
+
+
+def test_without_a_sidecar_what_is_known_from_elsewhere_is_judged_by_quiet_and_never_refused() -> None:
+    alone = Group("X/", "X", "X", True, (), (image("X/1"),))
+    known = SidecarReading(fields=(("patientId", "P1"), ("accessNumber", "A1")), encoding=None)
+    assert codes(judge(alone, RULES, NOW, 0)) == ["FA-NO-SIDECAR"]
+    verdict = judge(alone, RULES, NOW, 0, elsewhere=known)
+    assert isinstance(verdict, Complete)
+    assert (verdict.sidecar, verdict.reading, verdict.counts.images) == (None, known, 1)
+    lacking = replace(known, problems=(problem("FA-NEEDS-SIDECAR", fields="studyId"),))
+    assert codes(judge(alone, RULES, NOW, 0, elsewhere=lacking)) == ["FA-NEEDS-SIDECAR"]
+    fresh = replace(alone, files=(replace(image("X/1"), watched=Watched(Stamp(10, 1, 1), NOW - 3)),))
+    assert codes(judge(fresh, RULES, NOW, 0, elsewhere=lacking)) == ["FA-WAIT-QUIET"]
+    stray = replace(alone, files=(image("X/1"), image("X/2", patient_id="P2")))
+    assert codes(judge(stray, RULES, NOW, 0, elsewhere=known)) == ["FA-MISMATCH"]
+    by_sidecar = judge(folder(image("X/1")), RULES, NOW, 0, elsewhere=lacking)
+    assert isinstance(by_sidecar, Complete)

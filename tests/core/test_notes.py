@@ -237,6 +237,15 @@ def test_a_receipt_says_what_was_sent_where_and_when() -> None:
     }
 
 
+def test_a_receipt_of_an_exam_without_a_sidecar_tells_of_no_encoding() -> None:
+    files = [file for file in FILES if file.kind is not FileKind.SIDECAR]
+    filled = {"patientName": "PatientName", "applyDept": "earlier delivery"}
+    at = {"url": "", "agent": "", "delivered_at": DELIVERED}
+    content = json.loads(receipt(BUNDLE, files, EXAM, encoding=None, filled=filled, **at))  # type: ignore[arg-type]
+    assert "encoding" not in content
+    assert content["filled"] == filled
+
+
 def test_what_was_accepted_of_a_bundle_that_failed_has_a_receipt_that_says_so() -> None:
     failed = replace(BUNDLE, state=BundleState.FAILED, committed_at=None, answer=None)
     content = read_receipt(failed)

@@ -12,7 +12,7 @@ from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.mapping import site_mapping
 from folder_agent.core.records import BundleRecord, Counts, FileKind, FileRecord
 from folder_agent.edges.drop_folder import RealDropFolder
-from tests.site import FIELDS
+from tests.site import FIELDS, dicom
 
 
 @pytest.mark.parametrize("permit_field", ["hkAndMarcoPermitNum", "hkAndMacauPermitNum"])
@@ -28,3 +28,16 @@ def test_the_exam_is_told_in_the_words_and_spelling_in_which_it_was_posted(tmp_p
     assert (exam[permit_field], exam["patientId"], exam["imageCnt"], encoding) == ("H1", "P7001", 2, "gb18030")
     (tmp_path / "exam.json").write_bytes(b"{}")
     assert posted_again(drop, bundle, [file], permit_field, fill=True) == ({}, None, {})
+
+
+def test_without_a_sidecar_it_is_made_from_the_headers(tmp_path: Path) -> None:
+    dicom(tmp_path / "IM0", patient_sex="M", study_id="S1")
+    drop = RealDropFolder("ct", tmp_path)
+    [seen] = drop.look()
+    file = FileRecord(1, "ct", seen.path, seen.stamp, FileState.SENT, FileKind.DICOM)
+    bundle = BundleRecord(1, "ct", "", "CD1", BundleState.COMMITTED, 0, 0, counts=Counts(1, 0, 0, 1))
+    exam, encoding, filled = posted_again(drop, bundle, [file], "hkAndMarcoPermitNum", fill=True)
+    assert (exam["patientId"], exam["imageCnt"], encoding) == ("P7001", 1, None)
+    assert filled["patientId"] == "PatientID"
+    (tmp_path / "IM0").write_bytes(b"")
+    assert posted_again(drop, bundle, [file], "hkAndMarcoPermitNum", fill=True).exam == {}
