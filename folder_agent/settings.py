@@ -132,6 +132,13 @@ class GatewaySettings(Section):
 
 class ImagesSettings(Section):
     transport: Literal["stow", "dimse", "none"] = "stow"
+    verify: Literal["none", "qido"] = "none"
+    qido_url: str | None = None  # by default the address of STOW-RS
+
+    @field_validator("qido_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        return None if value is None else checked_url(value)
 
 
 class ReportsSettings(Section):
@@ -276,9 +283,18 @@ class Settings(Section):
     def _ways_lead_somewhere(self) -> Settings:
         if self.images.transport == "dimse" and self.dimse.host is None:
             raise ValueError('[images] transport = "dimse" needs host in [dimse]')
+        if self.images.verify != "none" and self.images.transport == "none":
+            raise ValueError("[images] verify asks for images that were sent, but [images] sends nothing")
+        if self.images.verify == "qido":
+            self._check_studies()
         if self.reports.transport == "encapsulate" and self.images.transport == "none":
             raise ValueError('[reports] transport = "encapsulate" goes the images\' way, but [images] sends nothing')
         return self
+
+    def _check_studies(self) -> None:
+        asked = self.images.qido_url or self.stow.url
+        if asked is not None and not asked.endswith("/studies"):
+            raise ValueError(f"[images] verify needs qido_url: {asked} does not end in /studies")
 
     @model_validator(mode="after")
     def _drops_apart(self) -> Settings:

@@ -19,9 +19,10 @@ from folder_agent.core.exam import scrub
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, FileState, bundle_step, file_step
 from folder_agent.core.planning import after_error
 from folder_agent.core.ports import Clock, DropFolder, Gateway, Ledger, Publisher, Transport
-from folder_agent.core.records import Acceptance, Answer, BundleRecord, FileKind, FileRecord
+from folder_agent.core.records import Acceptance, Answer, BundleRecord, Claim, FileKind, FileRecord
 from folder_agent.core.retrying import RetryRules
 
+_TRAVELLING = frozenset({FileKind.DICOM, FileKind.PDF})
 _NO_MATTER = frozenset({FileKind.TEMPORARY, FileKind.JUNK})  # no files of the exam, however they change
 
 
@@ -44,6 +45,7 @@ class Delivery:
         self._journal, self._publisher = journal, publisher
         self._dossier = dossier
         self._files: dict[int, FileRecord] = {record.id: record for record in dossier.files}
+        self._missed: frozenset[int] = frozenset()  # what the receiver turned out not to have
 
     def run(self, bundle: BundleRecord) -> BundleRecord:
         """SENDING to COMMITTED. Raises AgentError where the attempt ends, with everything true noted in the ledger."""
@@ -54,6 +56,7 @@ class Delivery:
             self._check_instances()
             self._send(bundle, FileKind.DICOM, self._gateway.images)
             self._send(bundle, FileKind.PDF, self._gateway.reports)
+            self._prove(bundle)
             self._check_unchanged()
             return self._commit(bundle)
         except AgentError as error:
@@ -129,11 +132,52 @@ class Delivery:
         for record in unsent:
             candidates = earlier.get((record.sop_instance, record.stamp.size))
             digest = self._drop.digest(record.path) if candidates else None
-            twin = next((one for one in candidates or () if one.sha256 == digest), None)
+            twin = next((one for one in candidates or () if one.sha256 == digest and self._counts(one, record)), None)
             if twin is not None:
                 kept = {name: getattr(twin, name) for name in ("sha256", "destination", "accepted_at", "answer")}
                 steps.append(file_step(record, FileEvent.RECOGNISE, self._clock.now(), **kept))
         self._note(steps)
+
+    def _counts(self, twin: FileRecord, record: FileRecord) -> bool:
+        """Whether what was accepted then is there now: not where the receiver has lost it since."""
+        return record.id not in self._missed or twin.id in self._files
+
+    def _prove(self, bundle: BundleRecord) -> None:
+        """Ask the receiver itself what it has. What it has lost is sent once more, and asked for once more."""
+        proof = self._gateway.proof
+        if proof is None:
+            return
+        held = proof.held(self._claims())
+        if not all(held.values()):
+            self._send_again(bundle, [file_id for file_id, there in held.items() if not there])
+            held = proof.held(self._claims())
+        lost = [self._files[file_id] for file_id, there in held.items() if not there]
+        if lost:
+            raise failure(problem("FA-GW-MISSING", lost[0].path, count=len(lost), total=len(held)))
+        proven = [self._files[file_id] for file_id in held]
+        noted = [
+            replace(record, answer=f"{record.answer or ''}, {proof.words}".removeprefix(", "))
+            for record in proven
+            if not (record.answer or "").endswith(proof.words)
+        ]
+        if noted:
+            self._ledger.amend(noted)
+            self._files.update({record.id: record for record in noted})
+
+    def _claims(self) -> list[Claim]:
+        return [
+            Claim(self._dossier.outgoing(record, self._drop.locate), record.sha256)
+            for record in self._files.values()
+            if record.state is FileState.SENT and record.sha256 and record.kind in _TRAVELLING
+        ]
+
+    def _send_again(self, bundle: BundleRecord, lost: Sequence[int]) -> None:
+        now = self._clock.now()
+        forgotten: dict[str, None] = dict.fromkeys(("sha256", "destination", "accepted_at", "answer"))
+        self._note([file_step(self._files[file_id], FileEvent.MISS, now, **forgotten) for file_id in lost])
+        self._missed |= frozenset(lost)
+        self._send(bundle, FileKind.DICOM, self._gateway.images)
+        self._send(bundle, FileKind.PDF, self._gateway.reports)
 
     def _note(self, steps: Sequence[object]) -> None:
         if steps:

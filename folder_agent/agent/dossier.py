@@ -53,6 +53,7 @@ class Dossier:
             sop_class=facts.sop_class if facts else None,
             sop_instance=facts.sop_instance if facts else None,
             transfer_syntax=facts.transfer_syntax if facts else None,
+            study=facts.study if facts else None,
         )
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from folder_agent.checkup.findings import Check, fault, guarded, of_problem, ok, warning
 from folder_agent.core.errors import AgentError, problem
 from folder_agent.edges.clock import SystemClock
 from folder_agent.edges.credentials import read_token, token_file_warning
-from folder_agent.edges.gateway import DICOM_WEB_PATH
+from folder_agent.edges.gateway import qido_url, stow_url
 from folder_agent.edges.gateway.answers import CODES, STATUSES, SUCCESSES
-from folder_agent.edges.gateway.probe import Certificate, ProbeResult, certificate_of, check_signature
+from folder_agent.edges.gateway.probe import Certificate, ProbeResult, certificate_of, check_search, check_signature
 from folder_agent.settings import GatewaySettings, Settings
 
 _CLOCK_WARNING_S, _CLOCK_FAULT_S = 30, 120
@@ -174,10 +175,12 @@ def _transports(settings: Settings) -> Iterator[Check]:
 
         yield from guarded("images", lambda: dicom_node.examine(settings), 3 * gateway.timeout_s + _SPARE_S)
     elif settings.images.transport == "stow":
-        url = settings.stow.url or gateway.url + DICOM_WEB_PATH
+        url = stow_url(settings)
         yield ok("images", f"影像以 STOW-RS 发往 {url}", f"images go to {url} by STOW-RS")
     else:
         yield ok("images", "影像不由本程序发送", "images reach the gateway another way")
+    if settings.images.verify == "qido":
+        yield from guarded("verify", lambda: _search(settings), 3 * gateway.timeout_s + _SPARE_S)
     if settings.reports.transport == "form":
         url = gateway.url + settings.form.path
         yield ok("reports", f"PDF 报告上传到 {url}", f"PDF reports are uploaded to {url}")
@@ -185,3 +188,24 @@ def _transports(settings: Settings) -> Iterator[Check]:
         yield ok("reports", "PDF 报告封装为 DICOM,与影像同路", "PDF reports go as DICOM objects, the images' way")
     else:
         yield ok("reports", "PDF 报告不由本程序发送", "PDF reports reach the gateway another way")
+
+
+def _search(settings: Settings) -> Iterator[Check]:
+    """Whether the receiver can be asked what it has."""
+    url = qido_url(settings)
+    zh, en = f"发送后用 QIDO-RS 向 {url} 核对", f"what was sent is asked for at {url} by QIDO-RS"
+    try:
+        status = check_search(settings.gateway, read_token(settings.gateway), SystemClock(), url)
+    except AgentError as error:
+        yield of_problem("verify", error.problem)
+        return
+    if status == HTTPStatus.NOT_FOUND:
+        yield warning(
+            "verify",
+            f"{zh};回答 404:可能只是没有该检查,也可能地址不对",
+            f"{en}; it answers 404, which may mean that there is no such study, or no such address",
+            "请发送一个测试检查确认",
+            "Make sure with a test exam.",
+        )
+        return
+    yield ok("verify", f"{zh}:有回答", f"{en}: it answers")

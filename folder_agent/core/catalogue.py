@@ -530,6 +530,21 @@ CATALOGUE: dict[str, Reason] = {
         "Have the gateway accept it, or export uncompressed from the PACS, then drop the whole folder back into the "
         "drop folder. Images are never converted on the way.",
     ),
+    "FA-GW-MISSING": _reason(
+        RETRY,
+        "前置机接收过的 {total} 个文件中,有 {count} 个查不到",
+        "会自动重发;若一直如此,请联系前置机管理员:收下的影像没有保存。",
+        "the gateway does not have {count} of the {total} files that it accepted",
+        "They are sent again by themselves. If that lasts, tell the gateway's operator: what it takes is not kept.",
+    ),
+    "FA-GW-UNPROVEN": _reason(
+        RETRY,
+        "前置机没有说明影像是否已保存({detail})",
+        "会自动再问,不会因此失败;若一直如此,请检查设置 [images] verify,或联系前置机管理员。",
+        "the gateway does not say whether it has the images ({detail})",
+        "It is asked again by itself, and nothing fails for it. If that lasts, look at verify in [images], or tell the "
+        "gateway's operator.",
+    ),
     "FA-EXHAUSTED": _reason(
         REFUSE,
         "{hours} 小时内重试 {attempts} 次均失败",

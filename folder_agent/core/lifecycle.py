@@ -26,6 +26,7 @@ class FileEvent(StrEnum):
     SETTLE = "settle"
     ACCEPT = "accept"  # the gateway took it
     RECOGNISE = "recognise"  # the gateway took the same bytes earlier, from another drop of the same exam
+    MISS = "miss"  # the gateway took it, and, asked for it, does not have it: it goes once more
     REFUSE = "refuse"
     CHANGE = "change"  # its stamp is another one than before: what we knew of its content is void
     VANISH = "vanish"
@@ -75,6 +76,7 @@ FILE_TABLE: dict[tuple[FileState, FileEvent], FileState] = {
     (_F.SETTLED, _FE.CHANGE): _F.SEEN,
     (_F.SETTLED, _FE.REFUSE): _F.REFUSED,
     (_F.SETTLED, _FE.VANISH): _F.VANISHED,
+    (_F.SENT, _FE.MISS): _F.SETTLED,
     (_F.SENT, _FE.CHANGE): _F.SEEN,
     (_F.SENT, _FE.VANISH): _F.VANISHED,
     (_F.REFUSED, _FE.CHANGE): _F.SEEN,

@@ -16,6 +16,7 @@ from folder_agent.core.records import (
     Acceptance,
     Answer,
     BundleRecord,
+    Claim,
     FileKind,
     FileRecord,
     Finding,
@@ -251,12 +252,24 @@ class Transport(Protocol):
         ...
 
 
+class Proof(Protocol):
+    """Asks the receiver itself what it has of an exam, before the exam information is posted."""
+
+    words: str  # what is kept with the answer of a file that it has
+
+    def held(self, claims: Sequence[Claim]) -> Mapping[int, bool]:
+        """Whether the receiver has each of these files that it accepted, by their ids. What cannot be asked for is
+        left out. Raises AgentError, FA-GW-UNPROVEN (RETRY) where the receiver does not say."""
+        ...
+
+
 class Gateway(Protocol):
     """The front-end machine: the exam interface and the transports of images and reports (None: travels otherwise)."""
 
     address: str  # where the exam information is posted
     images: Transport | None
     reports: Transport | None
+    proof: Proof | None  # None: what was accepted counts as being there
 
     def for_exam(self, exam: Mapping[str, str | int], image: Outgoing | None = None) -> Gateway:
         """The same gateway, with the exam's identity, and one of its images if it has any, at hand for transports that

@@ -210,6 +210,7 @@ class Outgoing:
     sop_class: str | None = None
     sop_instance: str | None = None
     transfer_syntax: str | None = None
+    study: str | None = None
     # What travels around its bytes, where they are made part of a DICOM object. May name the patient.
     lead: bytes = dataclasses.field(default=b"", repr=False)
     tail: bytes = dataclasses.field(default=b"", repr=False)
@@ -228,6 +229,14 @@ class Acceptance:
     sha256: str
     destination: str
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The receiver is said to have this file."""
+
+    file: Outgoing
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from folder_agent.simulator import exams, form, signing, stow
+from folder_agent.simulator import exams, form, qido, signing, stow
 from folder_agent.simulator.dicom import Kind
 from folder_agent.simulator.messages import Answer, Request, fault, verdict
 from folder_agent.simulator.rules import Rules
@@ -48,11 +48,13 @@ class Gateway:
         self.behaviour, self.state, self.rules, self.base = behaviour, state, rules, base
 
     def handle(self, request: Request) -> Answer:
-        """The answer to one POST. May leave part of the body unread."""
+        """The answer to one request. May leave part of the body unread."""
         how = self.behaviour
         refused = signing.objection(request.headers, how.app_id, how.token, how.now(), how.window_s)
         if refused:
             return verdict(_NO_PERMISSION, refused, 401)
+        if request.method == "GET":
+            return self._search(request)
         if not self._knows(request.path):
             return fault(404, f"no such interface: {request.path}")
         if request.path == how.study_path:
@@ -60,6 +62,14 @@ class Gateway:
         if request.path == how.form_path:
             return form.upload(request, self.state, discard=how.discard)
         return self._store(request, how.stow_path or "")
+
+    def _search(self, request: Request) -> Answer:
+        """Of all studies only one at a time can be asked for, and only for its instances."""
+        below = request.path.removeprefix(f"{self.behaviour.stow_path}/").split("/")
+        if self.behaviour.stow_path is None or len(below) != 2 or below[1] != "instances" or not below[0]:
+            refusal = fault(405, "only POST is allowed")
+            return Answer(405, refusal.body, headers={"Allow": "POST"}, entry=refusal.entry)
+        return qido.search(request, self.state, unquote(below[0]))
 
     def _store(self, request: Request, stow_path: str) -> Answer:
         study = unquote(request.path.removeprefix(stow_path).strip("/")) or None

@@ -63,7 +63,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET" and self.path == _STATE and self._is_local():
             self.send(self._state())
             return
-        request = Request(self.command, self.path, {}, _NoBody())
+        path, _, query = self.path.partition("?")
+        headers = {name.lower(): value.strip() for name, value in self.headers.items()}
+        request = Request(self.command, path, headers, _NoBody(), query)
+        if self.command == "GET":
+            self._serve(request)
+            return
         refusal = fault(405, "only POST is allowed")
         self._answer(request, Answer(405, refusal.body, headers={"Allow": "POST"}, entry=refusal.entry))
 
@@ -98,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
             "Date": formatdate(self.listener.gateway.behaviour.now(), usegmt=True),
             "Server": "folder-agent-simulator",
             "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body)),
+            **({} if answer.status == HTTPStatus.NO_CONTENT else {"Content-Length": str(len(answer.body))}),
             "Connection": "close" if gone else "keep-alive",
             **answer.headers,
         }

@@ -13,12 +13,13 @@ JsonObject = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`headers` has lower-case names; `path` has no query."""
+    """`headers` has lower-case names; `path` has no query, which is in `query`, without its `?`."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: Body
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)

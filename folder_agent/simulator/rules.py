@@ -20,10 +20,12 @@ Deed = Literal[
     "code",
     "truncate",
     "stow-fail",
+    "forget",
     "hang",
     "redirect",
     "huge",
 ]
+OF_INSTANCES = ("stow-fail", "forget")  # of a Store request's instances, not of the request
 DEEDS: tuple[str, ...] = get_args(Deed)
 
 
@@ -31,8 +33,9 @@ DEEDS: tuple[str, ...] = get_args(Deed)
 class Rule:
     """One misbehaviour for requests whose path is `match`, or lies below it ("*": any).
 
-    `times` counts requests, for "stow-fail" instances. `seconds` is waited first; for "hang" it is how long it hangs
-    (None: until the simulator stops). `after`: the request is handled and stored, only its answer is spoilt.
+    `times` counts requests, for "stow-fail" and "forget" instances. `seconds` is waited first; for "hang" it is how
+    long it hangs (None: until the simulator stops). `after`: the request is handled and stored, only its answer is
+    spoilt.
     """
 
     do: Deed
@@ -50,7 +53,7 @@ class Rule:
     def __post_init__(self) -> None:
         if self.do not in DEEDS:
             raise ValueError(f"do: {self.do!r} is none of {', '.join(DEEDS)}")
-        if self.after and self.do in ("delay", "truncate", "reset-in-body", "stow-fail"):
+        if self.after and self.do in ("delay", "truncate", "reset-in-body", *OF_INSTANCES):
             raise ValueError(f"after has no meaning for {self.do}")
 
     def fits(self, path: str) -> bool:
@@ -120,10 +123,9 @@ class Rules:
         """The rule for this request, counted as used."""
         return self._take(path, per_instance=False)
 
-    def take_instance_failure(self, path: str) -> int | None:
-        """The FailureReason to report for the next instance, or None if it may be stored."""
-        rule = self._take(path, per_instance=True)
-        return rule.reason if rule else None
+    def take_for_instance(self, path: str) -> Rule | None:
+        """What happens to the next instance: it fails, or is forgotten; None: it is stored."""
+        return self._take(path, per_instance=True)
 
     def left(self) -> list[dict[str, object]]:
         """What is still to come, as JSON objects."""
@@ -133,7 +135,7 @@ class Rules:
     def _take(self, path: str, *, per_instance: bool) -> Rule | None:
         with self._lock:
             for index, rule in enumerate(self._rules):
-                if rule.times and rule.fits(path) and (rule.do == "stow-fail") is per_instance:
+                if rule.times and rule.fits(path) and (rule.do in OF_INSTANCES) is per_instance:
                     if rule.times > 0:
                         self._rules[index] = replace(rule, times=rule.times - 1)
                     return rule

@@ -112,6 +112,11 @@ class State:
             source.replace(target)
         return False, target
 
+    def instances_of(self, study: str) -> list[str]:
+        """The SOPInstanceUIDs that are kept of a study, in the order of their arrival."""
+        with self._lock:
+            return [sop for sop, kept in self._instances.items() if kept.study == study]
+
     def received(self, kind: Kind, study: str, accession: str) -> int:
         """How many of that kind have come for the study or the accession number so far."""
         with self._lock:

@@ -110,9 +110,11 @@ def _settle(part: Part, state: State, rules: Rules, path: str, study: str | None
     if study is not None and instance.study != study:
         why = f"belongs to study {instance.study}, not {study}"
         return response.Outcome(part.size, part.sha256, instance, response.DOES_NOT_MATCH, why)
-    ordered = rules.take_instance_failure(path)
-    if ordered is not None:
-        return response.Outcome(part.size, part.sha256, instance, ordered, "misbehaved")
+    rule = rules.take_for_instance(path)
+    if rule is not None and rule.do == "forget":
+        return response.Outcome(part.size, part.sha256, instance, forgotten=True)
+    if rule is not None:
+        return response.Outcome(part.size, part.sha256, instance, rule.reason, "misbehaved")
     repeat = state.keep_instance(instance, part.spool.path if part.spool else None, part.sha256, part.size)
     if repeat is None:
         why = "known with other bytes; the first is kept"

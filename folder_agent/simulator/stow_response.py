@@ -27,6 +27,7 @@ class Outcome:
     why: str = ""
     repeat: bool = False
     conflict: bool = False
+    forgotten: bool = False  # answered as stored, and not kept
 
     def entry(self) -> JsonObject:
         """As the journal says it."""
@@ -38,7 +39,7 @@ class Outcome:
             "kind": known.kind,
             "sha256": self.sha256,
             "size": self.size,
-            "stored": not self.reason and not self.repeat,
+            "stored": not self.reason and not self.repeat and not self.forgotten,
             "repeat": self.repeat,
             "conflict": self.conflict,
             **({"reason": f"{self.reason:04X}", "why": self.why} if self.reason else {}),

@@ -16,7 +16,7 @@ from pathlib import Path
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, Problem, problem
 from folder_agent.core.ports import Accepted, Progress
-from folder_agent.core.records import Acceptance, Answer, Outgoing
+from folder_agent.core.records import Acceptance, Answer, Claim, Outgoing
 from tests.contracts.fake_shelves import Held
 
 DUPLICATE = 10004
@@ -88,6 +88,27 @@ class FakeTransport(_Line):
         return [name for name, _ in self.received]
 
 
+@dataclass
+class FakeProof(_Line):
+    """Knows what has arrived, less what the gateway has lost: `loses` are names, once for each entry."""
+
+    words: str = "found by a fake"
+    lines: Sequence[FakeTransport] = ()
+    loses: list[str] = field(default_factory=list)
+    says_nothing: bool = False
+
+    def held(self, claims: Sequence[Claim]) -> Mapping[int, bool]:
+        self.meet()
+        if self.says_nothing:
+            raise failure(problem("FA-GW-UNPROVEN", detail="a fake"))
+        for line in self.lines:
+            for name in [name for name in line.names if name in self.loses]:
+                self.loses.remove(name)
+                line.received = [one for one in line.received if one[0] != name]
+        there = {name for line in self.lines for name in line.names}
+        return {one.file.file_id: one.file.sop_instance in there for one in claims if one.file.sop_instance}
+
+
 class FakeGateway:
     """Accepts every exam unless told otherwise; `exams` are the accepted bodies, repeats included."""
 
@@ -98,7 +119,13 @@ class FakeGateway:
         self.report_line = FakeTransport(destination="fake://gateway/reports", held=held)
         self.images: FakeTransport | None = self.image_line
         self.reports: FakeTransport | None = self.report_line
+        self.proof: FakeProof | None = None
         self.exams: list[dict[str, str | int]] = []
+
+    def prove(self) -> FakeProof:
+        """From now on it can be asked what it has."""
+        self.proof = FakeProof(lines=[self.image_line])
+        return self.proof
 
     @property
     def posted(self) -> list[str | int]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from folder_agent.core.errors import AgentError, Disposition
-from folder_agent.core.ports import Gateway, Transport
-from folder_agent.core.records import Acceptance, FileKind, Outgoing
+from folder_agent.core.ports import Gateway, Proof, Transport
+from folder_agent.core.records import Acceptance, Claim, FileKind, Outgoing
 from folder_agent.edges.drop_folder.dicom import data_set_begins
 from folder_agent.edges.gateway import open_gateway
 from folder_agent.edges.paths import stamp_of
@@ -41,6 +41,7 @@ CODES = {
     100004: Disposition.REFUSE,
     31337: Disposition.RETRY,
 }
+STUDY = "1.2.840.9"
 REASONS = {Disposition.RETRY: "FA-GW-AGAIN", Disposition.REFUSE: "FA-GW-REFUSED", Disposition.HOLD: "FA-GW-PERMISSION"}
 
 
@@ -75,6 +76,14 @@ class World:
     def go_down(self) -> None:
         raise NotImplementedError
 
+    def lose(self, file: Outgoing) -> None:
+        """The next image that is sent, this one, is accepted and not kept."""
+        raise NotImplementedError
+
+    def say_nothing(self) -> None:
+        """The gateway does not say any more what it has."""
+        raise NotImplementedError
+
     def transport(self, way: str) -> Transport:
         bound = self.gateway.for_exam(EXAM)
         transport = bound.images if way == "images" else bound.reports
@@ -85,8 +94,9 @@ class World:
         """A file on disk that travels that way."""
         if way == "images":
             path = self.folder / f"{number}.dcm"
-            uid = dicom(path, instance=f"1.2.840.9.{number}")
-            return Outgoing(number, path.name, path, stamp_of(path.stat()), FileKind.DICOM, CT, uid, EXPLICIT)
+            uid = dicom(path, instance=f"1.2.840.9.{number}", study=STUDY)
+            stamp = stamp_of(path.stat())
+            return Outgoing(number, path.name, path, stamp, FileKind.DICOM, CT, uid, EXPLICIT, STUDY)
         path = self.folder / f"报告{number}.pdf"
         path.write_bytes(PDF.replace(b"%%EOF", f"% {number}\n%%EOF".encode()))
         return Outgoing(number, path.name, path, stamp_of(path.stat()), FileKind.PDF)
@@ -131,6 +141,14 @@ class FakeWorld(World):
 
     def go_down(self) -> None:
         self.fake.go_down()
+
+    def lose(self, file: Outgoing) -> None:
+        assert self.fake.proof is not None
+        self.fake.proof.loses.append(file.sop_instance or "")
+
+    def say_nothing(self) -> None:
+        assert self.fake.proof is not None
+        self.fake.proof.says_nothing = True
 
 
 def _on_disk(location: Path) -> Held | None:
@@ -177,6 +195,19 @@ class RealWorld(World):
 
     def go_down(self) -> None:
         self.simulator.stop()
+
+    def lose(self, file: Outgoing) -> None:
+        self.simulator.misbehave(do="forget", match=self.PATHS["images"])
+
+    def say_nothing(self) -> None:
+        self.simulator.misbehave(do="status", match=f"{self.PATHS['images']}/{STUDY}", times=-1)
+
+
+class QidoWorld(RealWorld):
+    """What has come is asked for by QIDO-RS."""
+
+    def sections(self) -> dict[str, object]:
+        return {"images": {"verify": "qido"}}
 
 
 class DimseWorld(RealWorld):
@@ -402,3 +433,70 @@ def test_a_report_travels_with_the_exams_identity(world: World) -> None:
     else:
         assert isinstance(world, RealWorld)
         assert [file.access_number for file in world.simulator.received().files] == ["ACC1"]
+
+
+@pytest.fixture(params=["fake", "qido"])
+def proving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A gateway that is asked what it has."""
+    if request.param == "fake":
+        fake = FakeWorld(tmp_path)
+        fake.fake.prove()
+        yield fake
+        return
+    real = QidoWorld(tmp_path, request.getfixturevalue("simulator"))
+    yield real
+    real.real.close()
+
+
+def proof_of(world: World) -> Proof:
+    proof = world.gateway.for_exam(EXAM).proof
+    assert proof is not None
+    return proof
+
+
+def claims(*files: Outgoing) -> list[Claim]:
+    return [Claim(file, digest_of(file)) for file in files]
+
+
+def test_a_gateway_that_is_not_asked_has_no_proof(world: World) -> None:
+    assert world.gateway.for_exam(EXAM).proof is None
+
+
+def test_what_was_sent_is_held_and_what_was_lost_is_not_until_it_is_sent_again(proving: World) -> None:
+    files = [proving.file("images", number) for number in (1, 2, 3)]
+    proving.send("images", files[0])
+    proving.lose(files[1])
+    proving.send("images", files[1])
+    proving.send("images", files[2])
+    proof = proof_of(proving)
+    assert proof.words
+    assert dict(proof.held(claims(*files))) == {1: True, 2: False, 3: True}
+    proving.send("images", files[1])
+    assert dict(proof.held(claims(*files))) == {1: True, 2: True, 3: True}
+
+
+def test_what_cannot_be_asked_for_is_left_out(proving: World) -> None:
+    report = proving.file("reports", 1)
+    proving.send("reports", report)
+    assert dict(proof_of(proving).held(claims(report))) == {}
+    assert dict(proof_of(proving).held([])) == {}
+
+
+def test_a_gateway_that_does_not_say_is_asked_again(proving: World) -> None:
+    file = proving.file("images", 1)
+    proving.send("images", file)
+    proving.say_nothing()
+    with pytest.raises(AgentError) as told:
+        proof_of(proving).held(claims(file))
+    assert (told.value.problem.code, told.value.disposition) == ("FA-GW-UNPROVEN", Disposition.RETRY)
+
+
+def test_a_gateway_that_is_away_cannot_be_asked(proving: World) -> None:
+    file = proving.file("images", 1)
+    proving.send("images", file)
+    proving.go_down()
+    if isinstance(proving, FakeWorld) and proving.fake.proof is not None:
+        proving.fake.proof.down = proving.fake.line.down
+    with pytest.raises(AgentError) as told:
+        proof_of(proving).held(claims(file))
+    assert told.value.problem.code == "FA-GW-UNREACHABLE"

@@ -19,7 +19,7 @@ from folder_agent.core.records import BundleRecord
 FILES = """
 SEEN settle SETTLED; SEEN refuse REFUSED; SEEN change SEEN; SEEN vanish VANISHED
 SETTLED accept SENT; SETTLED recognise SENT; SETTLED change SEEN; SETTLED refuse REFUSED; SETTLED vanish VANISHED
-SENT change SEEN; SENT vanish VANISHED
+SENT miss SETTLED; SENT change SEEN; SENT vanish VANISHED
 REFUSED change SEEN; REFUSED settle SETTLED; REFUSED vanish VANISHED
 """
 BUNDLES = """

@@ -23,7 +23,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from folder_agent.simulator import Rule, Simulator
+from folder_agent.simulator import Rule, Simulator, qido
 from folder_agent.simulator.certificates import ensure_certificate
 from folder_agent.simulator.fields import COUNT_FIELDS, TEXT_FIELDS
 from folder_agent.simulator.names import safe_name
@@ -385,7 +385,8 @@ def test_an_unknown_path_is_404_and_another_method_405(client: httpx.Client) -> 
     answer = client.post("/ris/other", json={}, headers=signed())
     assert (answer.status_code, answer.json()["code"]) == (404, 404)
     for path in (STUDY_PATH, STOW_PATH, "/"):
-        assert client.get(path).status_code == 405
+        assert client.get(path, headers=signed()).status_code == 405
+        assert client.put(path).status_code == 405
 
 
 def test_one_connection_carries_many_requests(sim: Simulator, client: httpx.Client) -> None:
@@ -542,6 +543,31 @@ def test_stow_fail_refuses_that_many_instances(sim: Simulator, client: httpx.Cli
     assert [item["00081197"]["Value"] for item in answer.json()["00081198"]["Value"]] == [[0xA700], [0xA700]]
     assert list(sim.received().instances) == ["1.2.3.2"]
     assert stow(client, *parts).status_code == 200
+
+
+def test_a_search_finds_what_is_kept_page_by_page(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qido, "MOST", 3)
+    stow(client, *(dicom(f"1.2.3.{number}") for number in range(5)))
+    pages = []
+    while True:
+        query = f"limit=100&offset={sum(map(len, pages))}"
+        answer = client.get(f"{STOW_PATH}/{STUDY}/instances?{query}", headers=signed())
+        if answer.status_code == 204:
+            break
+        assert ("1 additional" if pages else "2 additional") in answer.headers.get("Warning", "1 additional")
+        pages.append([found["00080018"]["Value"][0] for found in answer.json()])
+    assert pages == [["1.2.3.0", "1.2.3.1", "1.2.3.2"], ["1.2.3.3", "1.2.3.4"]]
+    assert client.get(f"{STOW_PATH}/9.9.9/instances", headers=signed()).status_code == 204
+    assert client.get(f"{STOW_PATH}/{STUDY}/instances?limit=x", headers=signed()).status_code == 400
+    assert client.get(f"{STOW_PATH}/{STUDY}/instances").status_code == 401
+
+
+def test_forget_says_stored_and_keeps_nothing(sim: Simulator, client: httpx.Client) -> None:
+    sim.misbehave(match="/dicom-web", do="forget", times=1)
+    answer = stow(client, dicom("1.2.3.1"), dicom("1.2.3.2"))
+    assert answer.status_code == 200
+    assert len(answer.json()["00081199"]["Value"]) == 2
+    assert list(sim.received().instances) == ["1.2.3.2"]
 
 
 def test_hang_never_answers_and_a_stop_ends_it(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ class Orthanc:
         with urllib.request.urlopen(self.url + path, context=context, timeout=10) as response:
             return response.read()
 
+    def delete(self, path: str) -> None:
+        """Delete a resource."""
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        request = urllib.request.Request(self.url + path, method="DELETE")
+        urllib.request.urlopen(request, context=context, timeout=10).close()
+
     def get_json(self, path: str) -> Any:
         return json.loads(self.get(path))
 

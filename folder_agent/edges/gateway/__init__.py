@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-from folder_agent.core.ports import Clock, Transport
+from folder_agent.core.ports import Clock, Proof, Transport
 from folder_agent.core.records import Answer, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway.allowance import Allowance
@@ -16,6 +16,8 @@ from folder_agent.edges.gateway.client import Link, make_client
 from folder_agent.edges.gateway.encapsulate import Encapsulate
 from folder_agent.edges.gateway.form import Form
 from folder_agent.edges.gateway.multipart import OpenFile, Reading, ShouldStop
+from folder_agent.edges.gateway.proof import AskedProof
+from folder_agent.edges.gateway.qido import Qido
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.stow import Stow
 from folder_agent.edges.gateway.study_add import StudyAdd
@@ -28,7 +30,16 @@ DICOM_WEB_PATH = "/dicom-web/studies"
 class HttpGateway:
     """The exam interface and the transports, over one pool of connections. Safe for many threads."""
 
-    def __init__(self, link: Link, study_add: StudyAdd, images: Transport | None, reports: Transport | None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        study_add: StudyAdd,
+        images: Transport | None,
+        reports: Transport | None,
+        proof: AskedProof | None = None,
+    ) -> None:
+        self.proof: Proof | None = proof
+        self._asked = proof
         self.address = study_add.url
         self.images = images
         self.reports = reports
@@ -42,6 +53,7 @@ class HttpGateway:
             bound.reports = self.reports.for_exam(exam)
         elif isinstance(self.reports, Encapsulate):
             bound.reports = self.reports.for_exam(exam, image)
+            bound.proof = self._asked and self._asked.for_reports(bound.reports)
         return bound
 
     def commit(self, exam: Mapping[str, str | int]) -> Answer:
@@ -51,6 +63,8 @@ class HttpGateway:
     def close(self) -> None:
         """Give back every connection; nothing can be sent afterwards."""
         self._link.close()
+        if self._asked is not None:
+            self._asked.close()
 
 
 def open_gateway(
@@ -70,7 +84,8 @@ def open_gateway(
     reading = Reading(open_file, should_stop, allowance)
     images = _images(settings, link, reading)
     study_add = StudyAdd(link, gateway.url + gateway.study_path)
-    return HttpGateway(link, study_add, images, _reports(settings, link, reading, images))
+    proof = _proof(settings, link, should_stop)
+    return HttpGateway(link, study_add, images, _reports(settings, link, reading, images), proof)
 
 
 def _reports(settings: Settings, link: Link, reading: Reading, images: Transport | None) -> Transport | None:
@@ -81,6 +96,22 @@ def _reports(settings: Settings, link: Link, reading: Reading, images: Transport
     return None
 
 
+def _proof(settings: Settings, link: Link, should_stop: ShouldStop) -> AskedProof | None:
+    if settings.images.verify == "qido":
+        return AskedProof(Qido(link, qido_url(settings), should_stop))
+    return None
+
+
+def stow_url(settings: Settings) -> str:
+    """Where images go by STOW-RS."""
+    return settings.stow.url or settings.gateway.url + DICOM_WEB_PATH
+
+
+def qido_url(settings: Settings) -> str:
+    """Where the receiver is asked for its studies."""
+    return settings.images.qido_url or stow_url(settings)
+
+
 def _images(settings: Settings, link: Link, reading: Reading) -> Transport | None:
     if settings.images.transport == "dimse":
         # Imported where it is wanted: pynetdicom takes half a second, which every other site would pay for.
@@ -88,6 +119,5 @@ def _images(settings: Settings, link: Link, reading: Reading) -> Transport | Non
 
         return Dimse(node_of(settings.dimse, settings.gateway.timeout_s), reading)
     if settings.images.transport == "stow":
-        url = settings.stow.url or settings.gateway.url + DICOM_WEB_PATH
-        return Stow(link, url, reading)
+        return Stow(link, stow_url(settings), reading)
     return None

@@ -82,6 +82,17 @@ def by_status(reply: Reply) -> AgentError:
     return failure(Problem(code, None, (("status", reply.status), *_when(reply))))
 
 
+def about_asking(reply: Reply) -> AgentError:
+    """What an answer to the question which images are there means, if it is none: nothing of it is any exam's fault,
+    unless we may not ask, or are sent elsewhere."""
+    if STATUSES.get(reply.status) == "FA-GW-AUTH" or reply.status // 100 == 3:
+        return by_status(reply)
+    found = told(reply.body)
+    if found is not None and (error := by_code(reply, found)).disposition is Disposition.HOLD:
+        return error
+    return failure(Problem("FA-GW-UNPROVEN", None, (("detail", f"HTTP {reply.status}"), *_when(reply))))
+
+
 def about(error: AgentError, path: str) -> AgentError:
     """A refusal names the file that it is about; anything else concerns more than one file."""
     if error.disposition is not Disposition.REFUSE:

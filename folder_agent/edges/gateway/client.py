@@ -64,15 +64,16 @@ class Link:
         self,
         url: str,
         headers: Mapping[str, str],
-        content: bytes | Iterable[bytes],
+        content: bytes | Iterable[bytes] | None = None,
         answer_limit: int = ANSWER_LIMIT,
+        method: str = "POST",
     ) -> Reply:
-        """POST, and read the answer: within timeout_s of the request's end, and at most `answer_limit` bytes of it.
+        """Ask, and read the answer: within timeout_s of the request's end, and at most `answer_limit` bytes of it.
 
         Raises AgentError for everything but an answer, and whatever `content` raises while it is read.
         """
         try:
-            with self._client.stream("POST", url, headers=headers, content=content) as response:
+            with self._client.stream(method, url, headers=headers, content=content) as response:
                 body = _read(response, answer_limit)
         except tuple(FAULTS) as error:
             raise fault(error, self.timeout_s) from None

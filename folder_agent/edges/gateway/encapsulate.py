@@ -63,6 +63,12 @@ class Encapsulate:
 
         self._carrier.send([_object(file, identity, digests[file.file_id]) for file in files], check, progress)
 
+    def names(self, file: Outgoing, sha256: str) -> tuple[str, str, str]:
+        """Study, SOP class and instance of the object that a report with that digest is made into."""
+        identity = self._identity()
+        made = pdf.enclosed(identity, sha256, file.stamp.size)
+        return pdf.study_of(identity), pdf.ENCAPSULATED_PDF, made.sop_instance
+
     def _identity(self) -> dict[int, str]:
         """Patient and study: as the images say, so that the receiver puts it beside them; else as the exam says."""
         return {**of_exam(self._exam), **(self._of_image(self._image) if self._image else {})}

@@ -18,6 +18,7 @@ from folder_agent.core.errors import AgentError, Problem
 from folder_agent.core.ports import Clock
 from folder_agent.edges.gateway.answers import judge, told
 from folder_agent.edges.gateway.client import Link, Reply, make_client
+from folder_agent.edges.gateway.qido import Qido
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.study_add import StudyAdd
 from folder_agent.edges.gateway.trust import make_context
@@ -60,6 +61,15 @@ def check_signature(gateway: GatewaySettings, token: str, clock: Clock) -> Probe
     except AgentError as error:
         return _unanswered(error.problem, certificate)
     return _answered(reply, certificate)
+
+
+def check_search(gateway: GatewaySettings, token: str, clock: Clock, studies: str) -> int:
+    """Ask by QIDO-RS for a study that nobody has; the HTTP status of the answer. Raises AgentError."""
+    link = _link(gateway, token, clock)
+    try:
+        return Qido(link, studies, lambda: False).probe()
+    finally:
+        link.close()
 
 
 def certificate_of(host: str, port: int, timeout_s: float = 10) -> Certificate:

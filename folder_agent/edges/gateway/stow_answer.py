@@ -14,6 +14,7 @@ from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, problem
 from folder_agent.edges.gateway.answers import parsed
 
+_INSTANCE = "00080018"
 _SOP_INSTANCE, _FAILURE_REASON, _WARNING_REASON = "00081155", "00081197", "00081196"
 _STORED, _FAILED, _OTHER_FAILURES = "00081199", "00081198", "0008119A"
 
@@ -39,10 +40,22 @@ def read_store_response(body: bytes) -> StoreResponse:
     return response
 
 
+def instances_in(content: object) -> list[str] | None:
+    """The SOPInstanceUIDs in an answer to a search (PS3.18 10.6.3.1), as JSON was read; None if that is none."""
+    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
+        return None
+    named = (_values(_plain(entry), _INSTANCE) for entry in content)
+    return [_uid(uid) for uids in named for uid in uids]
+
+
 def _reasons(attributes: Attributes, sequence: str, reason: str) -> Iterator[tuple[str, int | None]]:
     for item in _items(attributes, sequence):
         for uid in _values(item, _SOP_INSTANCE):
-            yield str(uid).strip(" \0"), _number(item, reason)
+            yield _uid(uid), _number(item, reason)
+
+
+def _uid(value: object) -> str:
+    return str(value).strip(" \0")
 
 
 def _items(attributes: Attributes, tag: str) -> list[Attributes]:
