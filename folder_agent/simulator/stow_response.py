@@ -42,6 +42,7 @@ class Outcome:
             "stored": not self.reason and not self.repeat and not self.forgotten,
             "repeat": self.repeat,
             "conflict": self.conflict,
+            **({"forgotten": True} if self.forgotten else {}),
             **({"reason": f"{self.reason:04X}", "why": self.why} if self.reason else {}),
         }
 

@@ -27,6 +27,8 @@ class Known:
     sums: frozenset[str]  # of accepted files
     exams: frozenset[str]  # accession numbers, all of whose bundles are committed
     requests: int
+    instances: frozenset[str]  # that were accepted
+    stored: int  # by the DICOM node
 
 
 def closed(yard: Yard) -> frozenset[int]:
@@ -41,10 +43,18 @@ def known(yard: Yard, over: frozenset[int]) -> Known:
         every = ledger.latest_bundles(1000)
         files = [file for bundle in every for file in ledger.files_of(bundle.id)]
     bundles = [bundle for bundle in every if bundle.id not in over]
-    sums = frozenset(file.sha256 for file in files if file.accepted_at is not None and file.sha256)
+    got = yard.site.received()
+    lost = {item["sha256"]: item.get("forgotten") for request in got.requests for item in items_of(request)}
+    accepted = [file for file in files if file.accepted_at is not None and file.sha256 and not lost.get(file.sha256)]
     told = {bundle.access_number for bundle in bundles if bundle.committed_at is not None and bundle.access_number}
     untold = {bundle.access_number for bundle in bundles if bundle.committed_at is None}
-    return Known(sums, frozenset(told - untold), len(yard.site.received().requests))
+    return Known(
+        frozenset(file.sha256 or "" for file in accepted),
+        frozenset(told - untold),
+        len(got.requests),
+        frozenset(file.sop_instance for file in accepted if file.sop_instance),
+        len(yard.stored()),
+    )
 
 
 def sent_again(yard: Yard, before: Known) -> Iterator[str]:
@@ -55,6 +65,9 @@ def sent_again(yard: Yard, before: Known) -> Iterator[str]:
                 yield f"{item.get('sop') or item.get('name')} was known to be accepted and was sent again"
         if request.get("accepted") and request["body"]["accessNumber"] in before.exams:
             yield "an exam was known to be accepted and was posted again"
+    for instance in yard.stored()[before.stored :]:
+        if instance in before.instances:
+            yield f"{instance} was known to be accepted and was stored again"
 
 
 def at_rest(yard: Yard) -> Iterator[str]:
@@ -119,10 +132,11 @@ def at_the_end(yard: Yard, scenario: Scenario) -> Iterator[str]:
     if states != dict(scenario.ends):
         yield f"the ledger says {states}"
     got = yard.site.received()
-    if len(got.instances) != scenario.instances or got.conflicts:
-        yield f"the gateway holds {len(got.instances)} instances"
-    if len(got.files) != scenario.reports:
-        yield f"the gateway holds {len(got.files)} reports"
+    instances, reports = yard.received()
+    if len(instances) != scenario.instances or got.conflicts:
+        yield f"the gateway holds {len(instances)} instances"
+    if len(reports) != scenario.reports:
+        yield f"the gateway holds {len(reports)} reports"
     if got.exams.keys() != scenario.exams.keys():
         yield f"the gateway was told of {sorted(got.exams)}"
     for number, fields in scenario.exams.items():

@@ -11,7 +11,7 @@ ledger.accepted ledger.bundle ledger.bundle_at ledger.files_of ledger.find_bundl
 ledger.latest_bundles ledger.open_bundles ledger.open_files ledger.recall ledger.tallies ledger.target_is_taken
 ledger.bundles_between ledger.day_tallies ledger.files_between ledger.close
 shelves.choose shelves.days shelves.on_day shelves.free_bytes shelves.is_free shelves.read shelves.has_failed
-gateway.for_exam gateway.close form.for_exam
+gateway.for_exam gateway.close form.for_exam encapsulate.for_exam encapsulate.names
 drop.below drop.digest drop.inspect drop.kind drop.locate drop.look drop.stamp drop.unlisted
 durable._beside durable._raise durable.aside_of durable.digest_of durable.part_of
 moving._check_target moving.is_same

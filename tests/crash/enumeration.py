@@ -13,6 +13,8 @@ from folder_agent.core.lifecycle import BUNDLE_TABLE, FILE_TABLE
 from folder_agent.edges import durable, shelves
 from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.gateway import HttpGateway
+from folder_agent.edges.gateway.dimse import Dimse
+from folder_agent.edges.gateway.encapsulate import Encapsulate
 from folder_agent.edges.gateway.form import Form
 from folder_agent.edges.gateway.stow import Stow
 from folder_agent.edges.ledger import PeeweeLedger
@@ -26,13 +28,18 @@ PORTS: tuple[tuple[str, type[Any]], ...] = (
     ("gateway", HttpGateway),
     ("stow", Stow),
     ("form", Form),
+    ("dimse", Dimse),
+    ("encapsulate", Encapsulate),
     ("drop", RealDropFolder),
     ("unpacker", RealUnpacker),
 )
 # What the modules do to the disk, as the system is asked for it.
 SYSTEM_CALLS = ("fsync", "mkdir", "rename", "replace", "rmdir", "symlink", "unlink", "utime")
 REQUESTS = {"/ris/study/add": "exam", "/dicom-web/studies": "images", "/ris/file/add": "report"}
-WIRE = tuple(f"{what} {moment}" for what in REQUESTS.values() for moment in ("request out", "answer in", "answer read"))
+WIRE = (
+    *(f"{what} {moment}" for what in REQUESTS.values() for moment in ("request out", "answer in", "answer read")),
+    *("part of an association out", "answer in an association read"),
+)
 
 
 @dataclass(frozen=True)

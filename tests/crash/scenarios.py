@@ -37,6 +37,8 @@ class Scenario:
     in_full: tuple[int, ...] = ()  # the stages that are killed at every moment, not at a sample of them
     kills: int = 12  # the size of that sample
     lines: str = ""  # of [sync]
+    top: str = ""  # other tables of the settings
+    by_dimse: bool = False  # images and reports go to a DICOM node by C-STORE
 
 
 def fails(yard: Yard, path: str = EXAM, **how: Any) -> None:
@@ -126,6 +128,11 @@ def _three_while_shut_out(yard: Yard) -> None:
     fails(yard, "*", do="status", status=403)
 
 
+def _one_of_three_lost(yard: Yard) -> None:
+    yard.exam("CT1")
+    yard.gateway.misbehave(do="forget", match=IMAGES_LINE)
+
+
 def _two_spoilt_one_grown(yard: Yard) -> None:
     _nothing(yard)
     for number in (0, 1):
@@ -152,6 +159,7 @@ def _zipped(yard: Yard) -> None:
 
 TOLD = {"ACC1": {"imageCnt": 3, "pdfCnt": 1, "patientId": "P7001"}}
 WHOLE: dict[str, Any] = {"exams": TOLD, "instances": 3, "reports": 1}
+PROVEN = '[images]\nverify = "qido"\n'
 BACK = (Stage(_with_verdict), Stage(_nothing, "retry"), Stage(lambda yard: None))
 
 SCENARIOS = (
@@ -228,6 +236,8 @@ SCENARIOS = (
         instances=2,
         in_full=(0,),
     ),
+    Scenario("lost at the gateway", (Stage(_one_of_three_lost),), {"CT1": "DONE"}, **WHOLE, top=PROVEN),
+    Scenario("delivered by C-STORE", (Stage(_one),), {"CT1": "DONE"}, **WHOLE, by_dimse=True),
     Scenario("overdue", (Stage(_overdue),), {"CT1": "FAILED"}),
     Scenario(
         "overdue while it waited",

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,8 +21,18 @@ from tests.crash import checks
 from tests.crash.scenarios import BY_NAME, Scenario, Stage
 from tests.crash.victim import Order, live
 from tests.crash.yard import Yard
+from tests.servers.storescp import ScriptedScp
 from tests.site import Site
 
+BY_DIMSE = """
+[images]
+transport = "dimse"
+[reports]
+transport = "encapsulate"
+[dimse]
+host = "127.0.0.1"
+port = {port}
+"""
 LIFETIME_S = 60
 _MOST_DEATHS = 2
 
@@ -133,11 +143,15 @@ def _yard(scenario: Scenario, folder: Path, materials: Path, shelf: Path | None)
     (folder / "gateway").mkdir()
     for name in ("cert.pem", "key.pem"):
         shutil.copy(materials / "gateway" / name, folder / "gateway")
-    with Simulator(folder / "gateway") as gateway:
+    with (
+        Simulator(folder / "gateway", strict_counts=not scenario.by_dimse) as gateway,
+        ScriptedScp() if scenario.by_dimse else nullcontext() as node,
+    ):
         lines = f"retry_first_s = 3000\nretry_max_s = 3600\n{scenario.lines}"
         if shelf is not None:
             shelf.mkdir(parents=True)
-        yard = Yard(Site(folder / "site", gateway, lines=lines), materials, shelf)
+        top = scenario.top + (BY_DIMSE.format(port=node.port) if node else "")
+        yard = Yard(Site(folder / "site", gateway, lines=lines, top=top), materials, shelf, node)
         yard.settings()
         yield yard
 

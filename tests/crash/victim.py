@@ -25,6 +25,8 @@ from folder_agent.assembly import Assembly
 from folder_agent.cli import retrying
 from folder_agent.core import planning
 from folder_agent.edges import durable, logs
+from folder_agent.edges.gateway import qido
+from folder_agent.edges.gateway.dimse.line import Line
 from folder_agent.edges.gateway.wire import PromptStream, WireTransport
 from folder_agent.edges.ledger import PeeweeLedger
 from tests.crash import disk, enumeration
@@ -95,6 +97,7 @@ def live(order: Order) -> None:
     steps = Steps(order)
     install(order, steps)
     planning.AGAIN_S = 0.1
+    qido._PAUSES_S = ()
     if order.command == "retry":
         retrying.retry(Path(order.config), "CT1", failed=True, as_json=True, language="en")
         return
@@ -185,6 +188,18 @@ def _watch_wire(steps: Steps, journal: Path) -> None:
         steps.reach(f"{now.what} answer read")
         return found
 
+    send, receive = Line.send, Line.receive
+
+    def sent(self: Any, data: bytes) -> None:
+        send(self, data)
+        steps.reach("part of an association out")
+
+    def received(self: Any) -> tuple[int, bytes]:
+        found = receive(self)
+        steps.reach("answer in an association read")
+        return found
+
+    Line.send, Line.receive = sent, received  # type: ignore[method-assign,assignment]
     WireTransport.handle_request = handled  # type: ignore[method-assign]
     PromptStream.write = written  # type: ignore[method-assign]
     PromptStream.read = answered  # type: ignore[method-assign]

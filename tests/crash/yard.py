@@ -17,11 +17,13 @@ from folder_agent import settings
 from folder_agent.core.ports import Ledger
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.simulator import Simulator
+from tests.servers.storescp import ScriptedScp
 from tests.site import FIELDS, PDF, Site, dicom
 
 NOTES = ("receipt", "WHY")  # and those of an earlier round, "WHY (earlier).txt"
 IMAGES = 6  # that are there to be dropped
 SOP = "1.2.840.99.{}"
+ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104.1"
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Yard:
     site: Site
     materials: Path
     shelf: Path | None = None  # where done/ and failed/ are, if not in the drop folder
+    node: ScriptedScp | None = None  # where images and reports go, if not by HTTP
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -117,6 +120,18 @@ class Yard:
 
     def shelf_of(self, which: str) -> Path:
         return (self.shelf or self.drop) / which
+
+    def received(self) -> tuple[list[str], list[str]]:
+        """What the gateway holds of images and reports: once for each time that it was stored anew."""
+        if self.node is None:
+            got = self.site.received()
+            return list(got.instances), [file.sha256 for file in got.files]
+        reports = {str(one.SOPInstanceUID) for one in self.node.stored if one.SOPClassUID == ENCAPSULATED}
+        return list({str(one.SOPInstanceUID) for one in self.node.stored} - reports), list(reports)
+
+    def stored(self) -> list[str]:
+        """The instances that the DICOM node was sent, repeats included."""
+        return [str(one.SOPInstanceUID) for one in self.node.stored] if self.node else []
 
     def ledger(self) -> Ledger:
         """The ledger, for looking into it while no agent runs; to be closed."""
