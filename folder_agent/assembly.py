@@ -37,6 +37,7 @@ from folder_agent.edges.drop_folder.status_file import StatusFile
 from folder_agent.edges.drop_folder.watching import Watcher
 from folder_agent.edges.gateway import open_gateway
 from folder_agent.edges.ledger import open_ledger, require_sound
+from folder_agent.edges.meters import Meters
 from folder_agent.edges.shelves import RealShelves
 from folder_agent.edges.tenancy import Tenancy, claimant
 from folder_agent.edges.unpacking import RealUnpacker
@@ -55,7 +56,8 @@ class Assembly(AbstractContextManager["Assembly"]):
     def __init__(self, settings: Settings, publisher: Publisher) -> None:
         self.settings = settings
         self._clock = SystemClock()
-        self._watchers: list[Watcher] = []
+        self.watchers: dict[str, Watcher] = {}
+        self.meters = Meters()
         self._tenancy = Tenancy(settings, publisher)  # before anything is touched
         try:
             require_sound(settings.ledger.url or "", lambda: any(has_delivered(drop) for drop in settings.drops))
@@ -66,7 +68,9 @@ class Assembly(AbstractContextManager["Assembly"]):
         try:
             self._tenancy.hold_names(self.ledger)
             token = read_token(settings.gateway)
-            self.gateway = open_gateway(settings, token, self._clock, lambda: self.agent.is_stopping)
+            self.gateway = open_gateway(
+                settings, token, self._clock, lambda: self.agent.is_stopping, meters=self.meters
+            )
             anchors = {drop.name: anchor_of(drop, self.ledger) for drop in settings.drops}
             for drop in settings.drops:
                 make_shelves(drop, anchors[drop.name])
@@ -79,7 +83,7 @@ class Assembly(AbstractContextManager["Assembly"]):
         except BaseException:
             self._leave()
             raise
-        for watcher in self._watchers:
+        for watcher in self.watchers.values():
             watcher.start()
         self.housekeeping.start()
 
@@ -87,7 +91,7 @@ class Assembly(AbstractContextManager["Assembly"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.housekeeping.stop()
-        for watcher in self._watchers:
+        for watcher in self.watchers.values():
             watcher.stop()
         self.gateway.close()
         self._leave()
@@ -129,8 +133,9 @@ class Assembly(AbstractContextManager["Assembly"]):
             lambda: self.agent.hint(settings.name),
             settings.observer,
             drop.is_remote,
+            built=lambda: self.meters.watch(settings.name),
         )
-        self._watchers.append(watcher)
+        self.watchers[settings.name] = watcher
         return DropSetup(
             drop=drop,
             shelves=self.shelves[settings.name],
@@ -141,6 +146,7 @@ class Assembly(AbstractContextManager["Assembly"]):
             supervise=partial(self._supervise, watcher),
             write_status=StatusFile(drop).write if settings.notes else None,
             unpacker=RealUnpacker(drop) if settings.unzip else None,
+            looked=partial(self.meters.look, settings.name),
             depth=settings.bundle_depth,
         )
 

@@ -251,7 +251,19 @@ class SyncSettings(Section):
 
 
 class ConsoleSettings(Section):
-    listen: str = "127.0.0.1:8765"
+    listen: str = "127.0.0.1:8765"  # "off": it is not served
+    hosts: tuple[str, ...] = ()  # names by which this machine is called
+    cert_file: Path | None = None
+    key_file: Path | None = None  # None: it is in cert_file, too
+    users_file: Path | None = None  # by default console-users.json beside the settings file
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if value != "off" and not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+            raise ValueError('must be an address and a port like 127.0.0.1:8765, or "off"')
+        return value
 
 
 class LogSettings(Section):
@@ -409,6 +421,13 @@ def _made_absolute(settings: Settings, base: Path) -> Settings:
     ledger = settings.ledger.model_copy(
         update={"url": settings.ledger.url or f"sqlite:///{(base / 'ledger.db').as_posix()}"}
     )
+    console = settings.console.model_copy(
+        update={
+            "cert_file": at(settings.console.cert_file),
+            "key_file": at(settings.console.key_file),
+            "users_file": base / (settings.console.users_file or "console-users.json"),
+        }
+    )
     log = settings.log.model_copy(update={"dir": base / (settings.log.dir or "logs")})
-    made = {"drops": drops, "gateway": gateway, "dimse": dimse, "ledger": ledger, "log": log}
+    made = {"drops": drops, "gateway": gateway, "dimse": dimse, "ledger": ledger, "console": console, "log": log}
     return settings.model_copy(update=made)

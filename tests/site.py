@@ -108,6 +108,7 @@ class Site:
         text += f"{trust}\ntimeout_s = {self.timeout_s}\n"
         text += f"[sync]\n{self.lines}\n" + (f"[ledger]\nurl = {q(self.ledger)}\n" if self.ledger else "")
         text += self.top
+        text += "" if "[console]" in self.top else '[console]\nlisten = "off"\n'  # the port is the machine's
         for name, folder in self.drops.items():
             text += f"[[drops]]\nname = {q(name)}\npath = {q(str(folder))}\nsettle_s = 0.1\n"
             text += (self.drop_lines or "quiet_s = 0.5\n") + "\n"

@@ -1,4 +1,4 @@
-"""Imports point one way: cli, simulator → checkup, assembly → agent, edges, settings → core."""
+"""Imports point one way: cli, simulator → console → checkup → assembly → agent, edges, settings → core."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "simulator": {"simulator"},
     "assembly": {"core", "settings", "edges", "agent"},
     "checkup": {"core", "settings", "edges", "agent", "assembly", "checkup"},
-    "cli": {"core", "settings", "edges", "agent", "assembly", "checkup", "cli", "simulator"},
+    "console": {"core", "settings", "edges", "agent", "assembly", "checkup", "console"},
+    "cli": {"core", "settings", "edges", "agent", "assembly", "checkup", "console", "cli", "simulator"},
 }
 _OUTSIDE = """
 os io socket ssl sqlite3 peewee httpx loguru watchdog subprocess threading time random

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from folder_agent.agent.concerns import written
+from folder_agent.checkup.reports import Report, show_report, status_report
 from folder_agent.cli.app import app
 from folder_agent.cli.init import template
-from folder_agent.cli.reports import Report, show_report, status_report
 from folder_agent.core import gate as gates
 from folder_agent.core.bandwidth import parse_limit
 from folder_agent.core.catalogue import CATALOGUE

@@ -40,6 +40,7 @@ class DropSetup:
     supervise: Callable[[], Problem | None]  # keeps the watcher alive; a problem while it cannot
     write_status: Callable[[bytes], None] | None = None  # replaces the note in the drop folder; None: there is none
     unpacker: Unpacker | None = None  # None: archives are left as they are
+    looked: Callable[[float], None] = lambda _: None  # told how long each look took, in seconds
     depth: int | None = None  # each folder so many levels below the drop folder is a bundle
 
 
@@ -82,6 +83,7 @@ class Desk:
         self.hinted.clear()
         reached = self.intake.look(self.bundles.pinned())
         took = self._clock.monotonic() - now
+        self.setup.looked(took)
         self.shelf.emptied.tidy()
         self.not_before = now + took + max(LOOK_SPACING_S, LOOK_SHARE * took)
         self.look_at = now + (self.setup.scan_s if reached else min(self.setup.scan_s, LOOK_AGAIN_S))

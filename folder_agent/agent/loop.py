@@ -30,6 +30,7 @@ LONGEST_WAIT_S = 5.0
 NAP_S = 0.5
 MOST_FAILURES = 4  # of the ledger in a row, after which `--once` gives up
 LONGEST_PAUSE_S = 60.0
+SILENT_S = 120.0  # a loop that has not gone round for so long hangs, or looks at a share that does
 
 
 class Agent:
@@ -51,6 +52,7 @@ class Agent:
         self._concerns = Concerns(ledger, publisher)
         self._gate = Gatekeeper(ledger, publisher, clock, rules.retry, jitter)
         self._wake = threading.Event()
+        self._went_round_at = clock.monotonic()
         self._stop = False
         self._failures = 0  # cycles in a row that the ledger broke off
         self._trouble: Problem | None = None  # what was told of them
@@ -81,6 +83,10 @@ class Agent:
     def has_outage(self) -> bool:
         """Whether some drop folder could not be reached at the last look."""
         return any(desk.intake.outage is not None for desk in self._desks.values())
+
+    def is_alive(self) -> bool:
+        """Whether the loop has gone round lately, or ends as it was told to. Called from any thread."""
+        return self._stop or self._clock.monotonic() - self._went_round_at < SILENT_S
 
     @property
     def is_stopping(self) -> bool:
@@ -126,6 +132,7 @@ class Agent:
     def _cycle_or_recover(self, *, may_give_up: bool = False) -> float:
         """One cycle. If the ledger failed in the middle of it, what is in memory may differ from what it holds: begin
         anew from the ledger, as after a start, with growing pauses. Raises what is FATAL, or if it may give up."""
+        self._went_round_at = self._clock.monotonic()
         if self._failures and (left_s := self._resume_at - self._clock.monotonic()) > 0:
             return left_s
         try:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from folder_agent import settings
+from folder_agent.checkup.reports import MOST_DONE, Report, show_report, status_report
+from folder_agent.checkup.sidecars import encoding_in
 from folder_agent.cli.printing import columns, say, say_json
-from folder_agent.cli.reports import MOST_DONE, Report, show_report, status_report
-from folder_agent.cli.sidecars import encoding_in
 from folder_agent.core.answers import AnswerRules
 from folder_agent.core.catalogue import Language
 from folder_agent.core.errors import AgentError

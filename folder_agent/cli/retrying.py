@@ -5,59 +5,14 @@ Writes to the ledger through its one door, knocks for a running agent, and moves
 
 from __future__ import annotations
 
-import time
-import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 from folder_agent import settings
-from folder_agent.assembly import shelves_of
+from folder_agent.checkup.again import Outcome, everything, try_again
 from folder_agent.cli.printing import pick, say, say_json
 from folder_agent.cli.reading import no_such, reading
-from folder_agent.cli.reports import ENDED_BADLY
-from folder_agent.core.catalogue import Language, explain
-from folder_agent.core.errors import AgentError, StaleState
-from folder_agent.core.lifecycle import BundleEvent, BundleState, bundle_step
-from folder_agent.core.ports import Ledger
-from folder_agent.core.records import BundleRecord
-from folder_agent.core.status import Phrase
+from folder_agent.core.catalogue import Language
 from folder_agent.edges.ledger import open_ledger
-from folder_agent.edges.paths import from_text
-
-_RETRYABLE = frozenset({BundleState.WAITING, BundleState.HELD})
-_MOST = 10_000  # bundles that --failed looks back
-_WHY_NOT: dict[BundleState, Phrase] = {
-    BundleState.GATHERING: Phrase(
-        "文件尚未到齐,无需重试:到齐后自动发送(见 status)",
-        "nothing is to be tried again: its files are still being gathered, and it goes by itself (see status)",
-    ),
-    BundleState.COMPLETE: Phrase("无需重试:即将发送", "nothing is to be tried again: it is about to be sent"),
-    BundleState.SENDING: Phrase("无需重试:正在发送", "nothing is to be tried again: it is being sent"),
-    BundleState.COMMITTED: Phrase(
-        "无需重试:前置机已接收,只差移入 done/(会自动完成)",
-        "nothing is to be tried again: the gateway has accepted it, only the move to done/ is left and goes by itself",
-    ),
-    BundleState.DONE: Phrase("无需重试:已送达", "nothing is to be tried again: it is delivered"),
-    BundleState.WITHDRAWN: Phrase(
-        "无法重试:文件已被取走,如需发送请重新放入",
-        "nothing is left to try again: its files were taken away; drop them again to have them sent",
-    ),
-}
-_LEAVING = Phrase("正在移入 failed/,请稍后再试", "it is on its way to failed/: try again in a moment")
-_LOST_TARGET = Phrase("已不在 failed/ 中(也许已被移走)", "it does not lie in failed/ any more; somebody has moved it")
-_NO_DROP = Phrase("其投放目录已不在设置中", "its drop folder is not in the settings any more")
-_STALE = Phrase("它刚刚有变化,请看 status", "it has just moved on; look at status")
-_AGAIN = Phrase("立即重试", "is tried again now")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one bundle."""
-
-    bundle: BundleRecord
-    words: Phrase
-    is_retried: bool = False
-    where: str | None = None  # the place that it was put back to
 
 
 def retry(config: Path, name: str | None, *, failed: bool, as_json: bool, language: Language) -> int:
@@ -72,50 +27,12 @@ def retry(config: Path, name: str | None, *, failed: bool, as_json: bool, langua
     if is_there:
         ledger = open_ledger(loaded.ledger.url or "")
         try:
-            chosen = _everything(ledger, failed=failed) if name is None else ledger.find_bundles(name)[:1]
-            outcomes = [_retry(loaded, ledger, bundle) for bundle in chosen]
-            if any(outcome.is_retried for outcome in outcomes):
-                ledger.remember("knock", uuid.uuid4().hex)  # a running agent reads what we wrote in its next cycle
+            chosen = everything(ledger, failed=failed) if name is None else ledger.find_bundles(name)[:1]
+            outcomes = try_again(loaded, ledger, chosen)
         finally:
             ledger.close()
     _tell(outcomes, name, as_json=as_json, language=language)
     return 0 if any(outcome.is_retried for outcome in outcomes) else 1
-
-
-def _everything(ledger: Ledger, *, failed: bool) -> list[BundleRecord]:
-    waiting = [bundle for bundle in ledger.open_bundles() if bundle.state in _RETRYABLE]
-    lost = ledger.latest_bundles(_MOST) if failed else []
-    return waiting + [bundle for bundle in lost if bundle.state in ENDED_BADLY and bundle.target]
-
-
-def _retry(loaded: settings.Settings, ledger: Ledger, bundle: BundleRecord) -> Outcome:
-    if bundle.state in ENDED_BADLY:
-        return _put_back(loaded, bundle)
-    if bundle.state not in _RETRYABLE:
-        return Outcome(bundle, _WHY_NOT[bundle.state])
-    step = bundle_step(bundle, BundleEvent.RETRY_NOW, time.time(), due_at=None, first_failed_at=None, attempts=0)
-    try:
-        ledger.apply([step])
-    except StaleState:
-        return Outcome(bundle, _STALE)
-    return Outcome(bundle, _AGAIN, is_retried=True)
-
-
-def _put_back(loaded: settings.Settings, bundle: BundleRecord) -> Outcome:
-    if bundle.is_open or bundle.target is None:
-        return Outcome(bundle, _LEAVING)
-    drop = next((drop for drop in loaded.drops if drop.name == bundle.drop), None)
-    if drop is None:
-        return Outcome(bundle, _NO_DROP)
-    shelves = shelves_of(drop)
-    try:
-        if shelves.is_free(bundle.target):
-            return Outcome(bundle, _LOST_TARGET)
-        where = str(drop.path / from_text(shelves.put_back(bundle.target, bundle.name)))
-    except AgentError as error:
-        masked = error.problem.masked()
-        return Outcome(bundle, Phrase(explain(masked, "zh"), explain(masked, "en")))
-    return Outcome(bundle, Phrase(f"已放回 {where}", f"is put back: {where}"), is_retried=True, where=where)
 
 
 def _tell(outcomes: list[Outcome], name: str | None, *, as_json: bool, language: Language) -> None:

@@ -14,6 +14,7 @@ from loguru import logger
 from folder_agent import __version__, settings
 from folder_agent.agent.loop import Agent
 from folder_agent.assembly import Assembly
+from folder_agent.console import Live, serving
 from folder_agent.core.catalogue import explain
 from folder_agent.core.errors import AgentError
 from folder_agent.edges import logs
@@ -27,10 +28,15 @@ def run(config: Path, once: bool) -> int:
     loaded = settings.load(config)
     logs.set_up(loaded.log.dir, loaded.log.level, loaded.log.keep_days)
     logger.info("folder-agent {} begins; {} drop folders", __version__, len(loaded.drops))
+    live = Live()
     try:
-        with Assembly(loaded, logs.LogPublisher()) as assembly, stopping(assembly.agent):
+        with Assembly(loaded, logs.Publishers(logs.LogPublisher(), live)) as assembly, stopping(assembly.agent):
             logger.info("folder-agent is at work")
-            code = assembly.once() if once else assembly.work()
+            if once:
+                code = assembly.once()
+            else:
+                with serving(loaded, assembly, live):
+                    code = assembly.work()
             logger.info("folder-agent ends")
             return code
     except AgentError as error:  # in the log, too: nobody reads the console of a task or a service

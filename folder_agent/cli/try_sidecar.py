@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from folder_agent import settings
+from folder_agent.checkup.sidecars import content_of
 from folder_agent.cli.printing import columns, pick, say, say_json
-from folder_agent.cli.sidecars import content_of
 from folder_agent.core.catalogue import Language, explain, what_to_do
 from folder_agent.core.errors import Problem, problem
 from folder_agent.core.exam import COUNT_FIELDS, FIELD_CLASSES, PERMIT

@@ -806,6 +806,27 @@ CATALOGUE: dict[str, Reason] = {
         "less than {needed} GB is free (min_free_gb), and there is nothing left that may be purged",
         "Free some space on that disk: when it is full, nothing can be dropped or moved any more.",
     ),
+    "FA-CONSOLE-PORT": _reason(
+        WAIT,
+        "控制台无法使用地址 {listen}(可能已被占用)",
+        "请在设置 [console] listen 中换一个端口,或关闭占用它的程序;发送不受影响。",
+        "the console cannot have the address {listen}; perhaps another program has it",
+        "Set another port in [console] listen, or end the other program; deliveries go on.",
+    ),
+    "FA-CONSOLE-TLS": _reason(
+        WAIT,
+        "其他机器可访问的控制台需要证书,而 [console] cert_file 未设置或无法使用",
+        "请设置 cert_file(和 key_file),或让控制台只在本机(127.0.0.1)使用;发送不受影响。",
+        "a console that others can reach needs a certificate, and [console] cert_file is not set or cannot be used",
+        "Set cert_file (and key_file), or let the console listen at 127.0.0.1 only; deliveries go on.",
+    ),
+    "FA-CONSOLE-ACCOUNT": _reason(
+        WAIT,
+        "其他机器可访问的控制台需要账户,目前没有账户",
+        "请运行 folder-agent console add-user 添加账户;发送不受影响。",
+        "a console that others can reach needs an account, and there is none",
+        "Make one with `folder-agent console add-user`; deliveries go on.",
+    ),
     "FA-WATCHER": _reason(
         WAIT,
         "文件夹通知不可用({detail}),改为定时扫描",

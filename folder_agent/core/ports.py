@@ -17,6 +17,7 @@ from folder_agent.core.records import (
     Answer,
     BundleRecord,
     Claim,
+    Deed,
     FileKind,
     FileRecord,
     Finding,
@@ -147,6 +148,18 @@ class Ledger(Protocol):
 
     def bundle_at(self, target: str) -> BundleRecord | None:
         """The bundle that has recorded this place on a shelf."""
+        ...
+
+    def keep_deed(self, deed: Deed) -> None:
+        """Add to what operators did."""
+        ...
+
+    def deeds_of(self, bundle_id: int) -> list[Deed]:
+        """What operators did with one bundle, oldest first."""
+        ...
+
+    def orders(self) -> list[Deed]:
+        """The operators' orders for open bundles, oldest first."""
         ...
 
     def history(self, bundle_id: int) -> list[HistoryEntry]:

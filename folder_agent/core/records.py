@@ -198,6 +198,35 @@ class HistoryEntry:
     reasons: tuple[Problem, ...] = ()
 
 
+class Act(StrEnum):
+    """What an operator can do, as the ledger keeps it."""
+
+    RETRY = "retry"
+    REFUSE = "refuse"  # an order: the agent's own thread carries it out
+    ACCEPT = "accept"  # an order: the counts are to be those of the files that are there
+    REVEAL = "reveal"  # a patient's name was shown
+    LOGIN = "login"
+    LOGIN_FAILED = "login failed"
+    LOGOUT = "logout"
+    CHECK = "check"  # doctor or reconcile was asked for
+
+
+ORDERS = frozenset({Act.REFUSE, Act.ACCEPT})
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What somebody did at the console, and why. Kept for ever; an order is in force while its bundle is open."""
+
+    at: float
+    who: str
+    act: str
+    bundle_id: int | None = None
+    reason: str | None = None  # as the operator wrote it: shown to operators only, never logged
+    place: str | None = None  # the address that it came from
+    id: int = 0  # the ledger's number
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """One file on its way out."""

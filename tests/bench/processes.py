@@ -67,6 +67,7 @@ def configure(place: Path, drop: Path, server: Server, drop_lines: str = "") -> 
     lines = [
         "[gateway]",
         f'url = {q(server.url)}\napp_id = "{APP_ID}"\ntoken = "{TOKEN}"\nca_file = {q(str(server.ca_file))}',
+        '[console]\nlisten = "off"',
         "[[drops]]",
         f'name = "bench"\npath = {q(str(drop))}\nsettle_s = 0.1\n{drop_lines}',
     ]

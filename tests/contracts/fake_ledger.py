@@ -15,7 +15,7 @@ from pathlib import PureWindowsPath
 from folder_agent.core.errors import Problem, StaleState
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState, FileState, Transition
 from folder_agent.core.ports import QUARTER_S, DayTally, FileCount, Tallies
-from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry, Sighting
+from folder_agent.core.records import ORDERS, BundleRecord, Deed, FileKind, FileRecord, HistoryEntry, Sighting
 
 Record = FileRecord | BundleRecord
 
@@ -28,6 +28,7 @@ class _Rows:
     bundles: dict[int, BundleRecord] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
+    deeds: list[Deed] = field(default_factory=list)
     taken: dict[tuple[str, ...], Record] = field(default_factory=dict)
     dropped: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)  # day, drop, subject, state
 
@@ -37,6 +38,7 @@ class _Rows:
             dict(self.bundles),
             list(self.history),
             dict(self.notes),
+            list(self.deeds),
             dict(self.taken),
             Counter(self.dropped),
         )
@@ -168,6 +170,17 @@ class FakeLedger:
 
     def bundle_at(self, target: str) -> BundleRecord | None:
         return next((bundle for bundle in self._rows.bundles.values() if bundle.target == target), None)
+
+    def keep_deed(self, deed: Deed) -> None:
+        with self._changing() as rows:
+            rows.deeds.append(replace(deed, id=len(rows.deeds) + 1))
+
+    def deeds_of(self, bundle_id: int) -> list[Deed]:
+        return [deed for deed in self._rows.deeds if deed.bundle_id == bundle_id]
+
+    def orders(self) -> list[Deed]:
+        is_open = {bundle.id for bundle in self.open_bundles()}
+        return [deed for deed in self._rows.deeds if deed.act in ORDERS and deed.bundle_id in is_open]
 
     def history(self, bundle_id: int) -> list[HistoryEntry]:
         mine = {("bundle", bundle_id), *(("file", file.id) for file in self.files_of(bundle_id))}

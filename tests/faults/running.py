@@ -10,7 +10,7 @@ from typing import Any
 
 from folder_agent import settings
 from folder_agent.assembly import Assembly
-from folder_agent.cli.reports import status_report
+from folder_agent.checkup.reports import status_report
 from folder_agent.edges.logs import LogPublisher
 from tests.site import PDF, Site, dicom, sidecar
 

@@ -35,12 +35,14 @@ class Watcher:
         mode: Mode = "auto",
         remote: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        built: Callable[[], None] = lambda: None,
     ) -> None:
         self._root = root.absolute()
         self._excluded = frozenset(normal(folder) for folder in excluded)
         self._hint = hint
         self._wanted = mode == "native" or (mode == "auto" and not remote)
         self._clock = clock
+        self._built = built
         self._native: NativeWatch | None = None
         self._problem: Problem | None = None
         self._pause_s = 0.0
@@ -78,6 +80,7 @@ class Watcher:
             self._give_up(name_of(error) if isinstance(error, OSError) else type(error).__name__)
             return
         self._built_at, self._problem = self._clock(), None
+        self._built()
         self._hint()  # whatever happened while nobody watched
 
     def _give_up(self, reason: str) -> None:

@@ -22,6 +22,7 @@ from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.stow import Stow
 from folder_agent.edges.gateway.study_add import StudyAdd
 from folder_agent.edges.gateway.trust import make_context
+from folder_agent.edges.meters import Meters
 from folder_agent.settings import Settings
 
 DICOM_WEB_PATH = "/dicom-web/studies"
@@ -73,13 +74,14 @@ def open_gateway(
     clock: Clock,
     should_stop: ShouldStop,
     open_file: OpenFile = open_for_reading,
+    meters: Meters | None = None,
 ) -> HttpGateway:
     """The gateway of the settings. Raises AgentError (FA-GW-TLS, HOLD) if the CA file cannot be used."""
     gateway = settings.gateway
     context = make_context(gateway.ca_file, gateway.fingerprint)
     auth = SignedHeaders(gateway.app_id, token, clock)
     client = make_client(auth, context, gateway.timeout_s, settings.sync.workers)
-    link = Link(client, clock, gateway.timeout_s)
+    link = Link(client, clock, gateway.timeout_s, meters)
     allowance = Allowance(settings.sync.limit or (), clock)
     reading = Reading(open_file, should_stop, allowance)
     images = _images(settings, link, reading)

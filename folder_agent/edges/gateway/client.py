@@ -6,11 +6,13 @@ Touches the network. Whatever goes wrong comes out as an AgentError; an answer c
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,6 +23,7 @@ from folder_agent.core.ports import Clock
 from folder_agent.edges.gateway.faults import FAULTS, fault
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.wire import WireTransport
+from folder_agent.edges.meters import Meters
 
 ANSWER_LIMIT = 1024 * 1024  # bytes of an answer to study/add or a form
 _SPARE_CONNECTIONS = 2
@@ -55,8 +58,9 @@ def make_client(auth: SignedHeaders, context: ssl.SSLContext, timeout_s: float, 
 class Link:
     """The client together with the clock that judges the answers' dates."""
 
-    def __init__(self, client: httpx.Client, clock: Clock, timeout_s: float) -> None:
+    def __init__(self, client: httpx.Client, clock: Clock, timeout_s: float, meters: Meters | None = None) -> None:
         self._client = client
+        self._meters = meters or Meters()
         self._clock = clock
         self.timeout_s = timeout_s
 
@@ -72,10 +76,12 @@ class Link:
 
         Raises AgentError for everything but an answer, and whatever `content` raises while it is read.
         """
+        began, endpoint = time.monotonic(), urlsplit(url).path
         try:
             with self._client.stream(method, url, headers=headers, content=content) as response:
                 body = _read(response, answer_limit)
         except tuple(FAULTS) as error:
+            self._meters.request(endpoint, "error", time.monotonic() - began)
             raise fault(error, self.timeout_s) from None
         except RuntimeError:
             if not self._client.is_closed:
@@ -84,6 +90,7 @@ class Link:
         now = self._clock.now()
         theirs = _date(response.headers.get("Date"))
         offset_s = None if theirs is None else now - theirs
+        self._meters.request(endpoint, str(response.status_code), time.monotonic() - began, offset_s)
         return Reply(response.status_code, body, offset_s, _retry_after(response.headers.get("Retry-After"), now))
 
     def close(self) -> None:

@@ -62,7 +62,20 @@ _SECOND: Step = (
     "CREATE INDEX bundles_created ON bundles (created_at)",
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _SECOND)
+# What the console asks: the bundles of one drop folder and state in the order of either time, and by the beginning of
+# a name. `deeds` is what operators did, and their orders.
+_THIRD: Step = (
+    """CREATE TABLE deeds (
+        id {id}, at {double} NOT NULL, who TEXT NOT NULL, act TEXT NOT NULL,
+        bundle_id BIGINT, reason TEXT, place TEXT)""",
+    "CREATE INDEX deeds_bundle ON deeds (bundle_id)",
+    "CREATE INDEX bundles_changed_of ON bundles (drop_name, state, changed_at, id)",
+    "CREATE INDEX bundles_created_of ON bundles (drop_name, state, created_at, id)",
+    "DROP INDEX bundles_state_changed",
+    "CREATE INDEX bundles_name_start ON bundles (lower(substr(name, 1, 60)){exact})",
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _SECOND, _THIRD)
 
 
 def version(engine: Engine) -> int:

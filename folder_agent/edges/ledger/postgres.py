@@ -53,6 +53,7 @@ class PostgresEngine(Engine, PostgresqlDatabase):
         "double": "DOUBLE PRECISION",
         "bool": "BOOLEAN",
         "ordered": 'TEXT COLLATE "C"',  # by code point, as everywhere else, whatever the server's language
+        "exact": ' COLLATE "C"',
         "hash": "USING hash",  # takes values of any length, which a sidecar may well hold
     }
 

@@ -12,7 +12,7 @@ from peewee import SQL, Expression, Model, fn
 
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF
 from folder_agent.core.ports import QUARTER_S, DayTally, FileCount, Tallies
-from folder_agent.core.records import BundleRecord, FileKind, FileRecord, HistoryEntry
+from folder_agent.core.records import ORDERS, BundleRecord, Deed, FileKind, FileRecord, HistoryEntry
 from folder_agent.edges.ledger import codec, tables
 from folder_agent.edges.ledger.failures import damaged
 from folder_agent.edges.ledger.session import Session
@@ -77,6 +77,15 @@ class Queries:
         rows = self._rows(history, tables.HISTORY_COLUMNS, mine | its_files, history.id)
         return _decoded(codec.history_entry, rows)
 
+    def deeds_of(self, bundle_id: int) -> list[Deed]:
+        deed = self._tables.deed
+        return self._deeds(deed.bundle_id == bundle_id, deed.id)
+
+    def orders(self) -> list[Deed]:
+        deed, bundle = self._tables.deed, self._tables.bundle
+        mine = bundle.select(bundle.id).where(bundle.open_key.is_null(False))
+        return self._deeds(deed.act.in_([str(act) for act in ORDERS]) & deed.bundle_id.in_(mine), deed.id)
+
     def find_bundles(self, name: str, limit: int = 50) -> list[BundleRecord]:
         if codec.clean(name) != name:
             return []  # the database cannot hold such a name, so it holds no such bundle
@@ -130,6 +139,13 @@ class Queries:
         note = self._tables.note
         rows = self._rows(note, ("content",), note.name == name, note.name)
         return rows[0][0] if rows else None
+
+    def _deeds(self, where: Expression | None, *order: Any, limit: int | None = None) -> list[Deed]:
+        rows = self._rows(self._tables.deed, ("id", *tables.DEED_COLUMNS), where, *order, limit=limit)
+        return [
+            Deed(at, who, act, bundle_id, reason, place, number)
+            for number, at, who, act, bundle_id, reason, place in rows
+        ]
 
     def _dropped(self, subject: str) -> Counter[str]:
         """How many of each state are no rows any more."""

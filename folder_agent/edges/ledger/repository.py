@@ -8,17 +8,18 @@ from typing import TypeVar
 
 from folder_agent.core.errors import StaleState
 from folder_agent.core.lifecycle import BundleState, FileState, Transition
-from folder_agent.core.records import BundleRecord, FileKind, FileRecord, Sighting
+from folder_agent.core.records import BundleRecord, Deed, FileKind, FileRecord, Sighting
 from folder_agent.edges.ledger import codec
+from folder_agent.edges.ledger.browsing import Browsing
 from folder_agent.edges.ledger.compacting import Compacting
 from folder_agent.edges.ledger.engine import Change
-from folder_agent.edges.ledger.tables import BUNDLE_COLUMNS, FILE_COLUMNS, HISTORY_COLUMNS
+from folder_agent.edges.ledger.tables import BUNDLE_COLUMNS, DEED_COLUMNS, FILE_COLUMNS, HISTORY_COLUMNS
 
 _CHUNK = 5_000  # rows a statement: enough to be fast, few enough to hold in memory
 _T = TypeVar("_T")
 
 
-class PeeweeLedger(Compacting):
+class PeeweeLedger(Compacting, Browsing):
     """The Ledger port on a database; its promises stand there. Safe for any number of threads and processes."""
 
     def sight(
@@ -86,6 +87,12 @@ class PeeweeLedger(Compacting):
                 return bool(note.insert(name=name, content=new).on_conflict_ignore().as_rowcount().execute() == 1)
             query = note.delete() if new is None else note.update(content=new)
             return bool(query.where(mine).execute() == 1)
+
+    def keep_deed(self, deed: Deed) -> None:
+        values = (deed.at, deed.who, str(deed.act), deed.bundle_id, deed.reason, deed.place)
+        cleaned = [codec.clean(value) if isinstance(value, str) else value for value in values]
+        with self._session.writing():
+            self._tables.deed.insert(**dict(zip(DEED_COLUMNS, cleaned, strict=True))).execute()
 
     def close(self) -> None:
         self._session.close()

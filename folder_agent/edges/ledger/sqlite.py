@@ -40,6 +40,7 @@ class SqliteEngine(Engine, SqliteDatabase):
         "bool": "INTEGER",
         "ordered": "TEXT",
         "hash": "",
+        "exact": "",
     }
 
     def __init__(self, path: Path, readonly: bool = False) -> None:

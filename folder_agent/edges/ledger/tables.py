@@ -99,16 +99,30 @@ class Tally(Model):
         primary_key = CompositeKey("day", "drop_name", "subject", "state")
 
 
+class DeedRow(Model):
+    """One Deed."""
+
+    id = BigAutoField()
+    at = DoubleField()
+    who = TextField()
+    act = TextField()
+    bundle_id = BigIntegerField(null=True)
+    reason = TextField(null=True)
+    place = TextField(null=True)
+
+
 TABLE_NAMES: dict[type[Model], str] = {
     Bundle: "bundles",
     File: "files",
     History: "history",
     Note: "notes",
     Tally: "tallies",
+    DeedRow: "deeds",
 }
 BUNDLE_COLUMNS = tuple(name for name in Bundle._meta.sorted_field_names if name not in {"id", "owner", "lease_until"})
 FILE_COLUMNS = tuple(name for name in File._meta.sorted_field_names if name != "id")
 HISTORY_COLUMNS = tuple(name for name in History._meta.sorted_field_names if name != "id")
+DEED_COLUMNS = tuple(name for name in DeedRow._meta.sorted_field_names if name != "id")
 
 _M = TypeVar("_M", bound=Model)
 
@@ -122,6 +136,7 @@ class Tables:
     history: type[History]
     note: type[Note]
     tally: type[Tally]
+    deed: type[DeedRow]
 
 
 def bind(database: Database) -> Tables:
@@ -132,6 +147,7 @@ def bind(database: Database) -> Tables:
         history=_bound(History, database),
         note=_bound(Note, database),
         tally=_bound(Tally, database),
+        deed=_bound(DeedRow, database),
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading the sidecar of a bundle, or any other, for somebody who asks at the command line. Changes nothing."""
+"""Reading the sidecar of a bundle, or any other, for somebody who asks. Changes nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord
 from folder_agent.core.shelving import places
-from folder_agent.core.sidecar import MAX_BYTES, encoding_of
+from folder_agent.core.sidecar import MAX_BYTES, encoding_of, read_sidecar
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.paths import from_text, openable
+from folder_agent.settings import DropSettings
 
 _WITHIN_S = 5.0
 
@@ -23,19 +25,31 @@ def content_of(file: Path) -> bytes:
 
 
 def encoding_in(drop: Path | None, bundle: BundleRecord, files: Sequence[FileRecord]) -> str | None:
-    """The encoding of the bundle's sidecar, wherever it lies now; None where it cannot be read.
+    """The encoding of the bundle's sidecar, wherever it lies now; None where it cannot be read."""
+    content = _content(drop, bundle, files)
+    return None if content is None else encoding_of(content)
 
-    The thread of a read that hangs is left behind: nothing can end a call that waits for a dead share.
-    """
-    found: list[str | None] = []
+
+def shown_name(drop: DropSettings | None, bundle: BundleRecord, files: Sequence[FileRecord]) -> str | None:
+    """The patient's name as the bundle's sidecar gives it; None where it cannot be read, or gives none."""
+    content = _content(None if drop is None else drop.path, bundle, files)
+    if content is None:
+        return None
+    return read_sidecar(content, (drop.mapping if drop else None) or NO_MAPPING).get("patientName")
+
+
+def _content(drop: Path | None, bundle: BundleRecord, files: Sequence[FileRecord]) -> bytes | None:
+    """The bundle's sidecar, wherever it lies now. The thread of a read that hangs is left behind: nothing can end a
+    call that waits for a dead share."""
+    found: list[bytes] = []
 
     def read() -> None:
         for place in _places(drop, bundle, files):
             with suppress(OSError, ValueError):
-                found.append(encoding_of(content_of(place)))
+                found.append(content_of(place))
                 return
 
-    thread = threading.Thread(target=read, name="sidecar's encoding", daemon=True)
+    thread = threading.Thread(target=read, name="sidecar's content", daemon=True)
     thread.start()
     thread.join(_WITHIN_S)
     return found[0] if found else None
