@@ -18,7 +18,7 @@ from folder_agent.core.grouping import Group, Grouping, Member
 from folder_agent.core.headers import exam_of_group
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
 from folder_agent.core.ports import Clock, Ledger
-from folder_agent.core.records import BundleRecord, FileKind, SidecarReading, Stamp
+from folder_agent.core.records import Act, BundleRecord, Deed, FileKind, SidecarReading, Stamp
 from folder_agent.core.unpacking import is_final
 
 _NEVER = float("inf")
@@ -65,9 +65,12 @@ class Bundles:
         self._unassigned: tuple[Member, ...] = ()
         self._troubles: dict[str, tuple[Stamp, Problem, float]] = {}  # of archives; until when (monotonic)
         self._unpacked: set[str] = set()  # archives that have just become folders
+        self._accepted: dict[int, Problem] = {}  # by an operator's order, as they are
+        self._to_refuse: dict[int, Problem] = {}  # by an operator's order, as soon as nobody works on them
         for bundle in ledger.open_bundles():
             if bundle.drop == intake.drop.name:
                 self.keep(bundle)
+        self.hear(ledger.orders())
 
     def pinned(self) -> frozenset[int]:
         """Bundles whose files only a worker may touch."""
@@ -85,6 +88,8 @@ class Bundles:
         self.dossiers.pop(bundle.id, None)
         self.verdicts.pop(bundle.id, None)
         self._troubles.pop(bundle.key, None)
+        self._accepted.pop(bundle.id, None)
+        self._to_refuse.pop(bundle.id, None)
         self._judged.pop(bundle.key, None)  # its files are gone; a newcomer of that name is judged afresh
         if self._by_key.get(bundle.key) == bundle.id:
             del self._by_key[bundle.key]
@@ -104,6 +109,34 @@ class Bundles:
             self._group_at = now + _GROUP_SHARE * (self._clock.monotonic() - now)
         for judged in [j for j in self._judged.values() if j.look_at <= now]:
             judged.look_at = self._judge(judged, now)
+
+    def hear(self, orders: Iterable[Deed]) -> None:
+        """Take in the orders for bundles of this drop folder. They stand in the ledger, so that a kill loses none; to
+        hear one again changes nothing."""
+        for order in orders:
+            bundle = self.open.get(order.bundle_id or 0)
+            if bundle is None or bundle.state in ON_THE_WAY_TO_A_SHELF:
+                continue
+            why = {"why": order.reason or "-"}
+            if order.act == Act.REFUSE:
+                self._to_refuse[bundle.id] = problem("FA-OPERATOR-REFUSED", None, why, who=order.who)
+            elif order.act == Act.ACCEPT and bundle.id not in self._accepted:
+                self._accepted[bundle.id] = problem("FA-OPERATOR-ACCEPTED", None, why, who=order.who)
+                if (judged := self._judged.get(bundle.key)) is not None:
+                    judged.look_at = self._clock.monotonic()
+
+    def carry_out(self, *, archives_rest: bool) -> None:
+        """Refuse what an operator wants refused and nobody works on; an archive only while none is being unpacked."""
+        for bundle_id, why in list(self._to_refuse.items()):
+            bundle = self.open.get(bundle_id)
+            if bundle is not None and bundle.state not in ON_THE_WAY_TO_A_SHELF:
+                is_archive = any(one.path == bundle.key for one in self._archives)
+                if bundle_id in self.busy or (is_archive and not archives_rest):
+                    continue
+                self.dossiers.pop(bundle_id, None)
+                self._step(bundle, BundleEvent.REFUSE, reasons=(why.masked(),), due_at=None, overdue=False)
+                self.verdicts[bundle_id] = (why,)
+            del self._to_refuse[bundle_id]
 
     def next_archive(self, now: float) -> tuple[BundleRecord, Member] | None:
         """An archive that has settled and may be unpacked now, and its bundle."""
@@ -191,6 +224,7 @@ class Bundles:
             ready_since=judged.ready_since,
             trouble=self._trouble_of(one.files[0]) if one.is_archive else None,
             elsewhere=reading if not one.sidecars else None,
+            accepted=None if bundle is None else self._accepted.get(bundle.id),
         )
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
@@ -245,19 +279,21 @@ class Bundles:
             case Waiting() if _is_settling(verdict) and bundle.state is not BundleState.GATHERING:
                 pass  # nothing is known against it yet; it is judged again in a moment
             case Waiting():
-                self._wait(bundle, verdict)
+                self._wait(bundle, reading, verdict)
             case Complete():
                 self._complete(bundle, one, verdict)
             case Refused():
                 self._refuse(bundle, reading, verdict)
 
-    def _wait(self, bundle: BundleRecord, verdict: Waiting) -> None:
+    def _wait(self, bundle: BundleRecord, reading: SidecarReading | None, verdict: Waiting) -> None:
         if bundle.state is not BundleState.GATHERING:
             bundle = self._step(bundle, BundleEvent.REOPEN, due_at=None)
         reasons = tuple(reason.masked() for reason in verdict.reasons)
-        if (bundle.reasons, bundle.overdue) != (reasons, verdict.overdue):
+        known = _identity(reading) if reading is not None else {}  # so that one can ask for it while it waits
+        changes = {"reasons": reasons, "overdue": verdict.overdue, **known}
+        if any(getattr(bundle, name) != value for name, value in changes.items()):
             became_overdue = verdict.overdue and not bundle.overdue
-            bundle = replace(bundle, reasons=reasons, overdue=verdict.overdue)
+            bundle = replace(bundle, **changes)
             self._ledger.amend([bundle])
             self.keep(bundle)
             self._journal.waits(bundle)

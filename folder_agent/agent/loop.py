@@ -181,6 +181,7 @@ class Agent:
             more = desk.intake.settle(desk.bundles.pinned()) or more
             if desk.intake.wants_look:
                 desk.look_at = desk.not_before
+            desk.bundles.carry_out(archives_rest=not self._unpacking.in_hand())
             desk.bundles.judge()
         self._dispatch()
         self._notices.tell(self._desks.values(), self._gate.reason)
@@ -259,6 +260,9 @@ class Agent:
                 if desk is not None and bundle.id not in desk.bundles.busy:
                     desk.bundles.keep(bundle)
                     desk.hinted.set()
+            orders = self._ledger.orders()
+            for desk in self._desks.values():
+                desk.bundles.hear(orders)
 
     def _until_next(self) -> float:
         now, wall = self._clock.monotonic(), self._clock.now()

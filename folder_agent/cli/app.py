@@ -266,6 +266,37 @@ def rebuild(
     raise typer.Exit(make_anew(config or default_file(), force=force, as_json=as_json, language=language_of(lang)))
 
 
+class Role(StrEnum):
+    """What an account of the console may do."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+console = typer.Typer(
+    help="Accounts of the console.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.add_typer(console, name="console")
+
+
+@console.callback()
+def _console() -> None:
+    """Keeps `add-user` a command of its own, though it is the only one."""
+
+
+@console.command("add-user", epilog="Exit codes: 0 kept, 1 it cannot be kept, 2 settings or usage.")
+def add_user(
+    name: Annotated[str, typer.Argument(help="The account's name.")],
+    role: Annotated[Role, typer.Option("--role", help="What it may do: look, or act as well.")] = Role.VIEWER,
+    config: Config = None,
+    lang: Language = None,
+) -> None:
+    """Make an account, or give one another password and role. The password is asked for, or read from stdin."""
+    from folder_agent.cli.console_users import add_user as add
+
+    raise typer.Exit(add(config or default_file(), name, role.value, language_of(lang)))
+
+
 @app.command("simulate-gateway", epilog="Exit codes: 0 ended, 1 it cannot listen or write, 2 usage.")
 def simulate_gateway(
     state: Annotated[Path | None, typer.Option("--state", help="Where everything received is kept.")] = None,

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -55,9 +54,12 @@ class Accounts:
     def add(self, name: str, password: str, role: Role) -> None:
         """Make an account, or give one another password and role. Raises OSError."""
         entries = {**self._read(), name: {"role": role, "hash": _HASHER.hash(password)}}
-        durable.write_whole(self._file, json.dumps(entries, indent=2).encode())
-        with suppress(OSError):
-            os.chmod(self._file, 0o600)  # noqa: PTH101
+        part = self._file.with_name(self._file.name + ".part")
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
+            writer.write(json.dumps(entries, indent=2).encode())
+            durable.sync_file(writer)
+        part.replace(self._file)
 
     def _read(self) -> dict[str, dict[str, Any]]:
         with self._lock:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr
 
 from folder_agent.settings import PREFIX, Settings, SettingsError, read_toml
 
-MASK = "••••••"
+MASK = "******"
 
 
 @dataclass(frozen=True, slots=True)

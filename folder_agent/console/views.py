@@ -27,6 +27,8 @@ LOOKED_BACK_S = 30 * 86400.0  # how long what failed is shown as needing attenti
 PAGE = 50
 _MOST_FILES, _MOST_EVENTS = 500, 400
 _CLOCK_S = 30.0
+# What an operator may do without: everything else that a bundle waits for is not for a person to decide.
+_COUNTABLE = frozenset({"FA-WAIT-FILES", "FA-WAIT-LISTED", "FA-WAIT-MARKER", "FA-WAIT-ANY-FILE", "FA-WAIT-QUIET"})
 
 Values = dict[str, Any]
 
@@ -80,13 +82,12 @@ def in_a_sentence(now: Snapshot, language: Language) -> tuple[str, str]:
         return (f"投放目录 {names} 无法访问" if zh else f"The drop folder {names} is out of reach"), "bad"
     overdue = now.total("overdue")
     if failed or overdue or any(drop.troubles for drop in now.drops):
+        counts = [(delivered, "delivered today", "个今天已送达"), (waiting, "waiting", "个等待")]
+        counts += [(failed, "failed", "个失败")] if failed else []
+        counts += [(overdue, "overdue", "个逾期")] if overdue else []
         if zh:
-            return (
-                f"今天已送达 {delivered} 个检查,{waiting} 个等待,{failed} 个失败,{overdue} 个逾期:请看需处理",
-                "watch",
-            )
-        parts = f"{_exams(delivered)} delivered today, {waiting} waiting, {failed} failed, {overdue} overdue"
-        return f"{parts}: see what needs attention", "watch"
+            return ",".join(f"{n} {words}" for n, _, words in counts) + ":请看「需处理」", "watch"
+        return ", ".join(f"{n} {words}" for n, words, _ in counts) + ": see what needs attention", "watch"
     if zh:
         return f"一切正常:今天已送达 {delivered} 个检查,{waiting} 个等待影像,没有失败", "well"
     return f"All is well: {_exams(delivered)} delivered today, {waiting} waiting for images, none failed", "well"
@@ -239,9 +240,6 @@ def bundle(context: Context, asked: Asked) -> Values:
     others = [one for one in context.ledger.find_bundles(record.name, 6) if one.id != record.id]
     report = show_report(context.ledger, record, others)
     files = sorted(report["files"], key=lambda one: (one["reason"] is None, one["path"]))
-    timeline = report["timeline"]
-    moved = [one for one in timeline if one["subject"] == "bundle"]
-    folded = _of_files([one for one in timeline if one["subject"] == "file"])
     return {
         "bundle": record,
         "report": report["bundle"],
@@ -249,7 +247,7 @@ def bundle(context: Context, asked: Asked) -> Values:
         "files": files[:_MOST_FILES],
         "more_files": max(0, len(files) - _MOST_FILES),
         "all_files": len(files),
-        "timeline": sorted([*moved, *folded], key=lambda one: (one["at"], one["subject"]))[-_MOST_EVENTS:],
+        "timeline": _folded(report["timeline"])[-_MOST_EVENTS:],
         "others": report["others"],
         "deeds": context.ledger.deeds_of(record.id),
         "progress": context.live.progress().get(record.id),
@@ -258,11 +256,12 @@ def bundle(context: Context, asked: Asked) -> Values:
     }
 
 
-def _of_files(entries: list[Values]) -> list[Values]:
-    """The steps of files, those of the same second and event as one line."""
-    found: dict[tuple[str, str, str], Values] = {}
-    for entry in entries:
-        key = (entry["at"], entry["event"], entry["to"])
+def _folded(entries: list[Values]) -> list[Values]:
+    """The steps in their order; those of files of the same second and event as one line."""
+    found: dict[tuple[Any, ...], Values] = {}
+    for place, entry in enumerate(entries):
+        is_file = entry["subject"] == "file"
+        key = (entry["at"], entry["event"], entry["to"]) if is_file else (place,)
         found.setdefault(key, {**entry, "count": 0})["count"] += 1
     return list(found.values())
 
@@ -277,7 +276,7 @@ def acts_for(record: BundleRecord) -> dict[str, bool]:
         and not record.is_open
         and record.target is not None,
         "refuse": is_open,
-        "accept": state is BundleState.GATHERING and is_open,
+        "accept": state is BundleState.GATHERING and any(one.code in _COUNTABLE for one in record.reasons),
     }
 
 

@@ -78,18 +78,20 @@ def judge(
     ready_since: float | None = None,
     trouble: Problem | None = None,
     elsewhere: SidecarReading | None = None,
+    accepted: Problem | None = None,
 ) -> Verdict:
     """The verdict on a group at the monotonic time `now`, for a bundle that was opened `age_s` seconds ago.
 
     `changed_at` is when a file of it was last seen to go away; `delivered` is what was counted when its exam was
     delivered before: then a sidecar alone is an update, of an exam that has those files; `ready_since` is since when
     only others' files kept it waiting (monotonic); `trouble` is why an archive could not be unpacked; `elsewhere` is
-    what is known of the exam without a sidecar, used where there is none: its problems are waited on, not refused.
+    what is known of the exam without a sidecar, used where there is none: its problems are waited on, not refused;
+    `accepted` is an operator's word that no more is to come, and that what is there counts.
     """
     if group.is_archive:
         verdict = _judge_archive(group.files[0], rules, now, trouble)
     else:
-        verdict = _judge(group, rules, now, changed_at, delivered, ready_since, elsewhere)
+        verdict = _judge(group, rules, now, changed_at, delivered, ready_since, elsewhere, accepted)
     if not isinstance(verdict, Waiting) or age_s < rules.deadline_s:
         return _look_at_deadline(verdict, now, rules.deadline_s - age_s)
     hours = round(rules.deadline_s / 3600)
@@ -106,6 +108,7 @@ def _judge(
     delivered: Counts | None,
     ready_since: float | None,
     elsewhere: SidecarReading | None,
+    accepted: Problem | None,
 ) -> Verdict:
     files = [member for member in group.members if member.kind is not FileKind.TEMPORARY]
     unsettled = [member for member in files if member.finding is None]
@@ -122,7 +125,9 @@ def _judge(
     reading = elsewhere if sidecar is None else sidecar.finding.sidecar if sidecar.finding else None
     problems = _every_problem(group, reading, rules)
     found = count(group.files) if delivered is None else delivered
-    missing = _missing(group, reading, rules, quiet_at, now, found) if reading else ()
+    missing = _missing(group, reading, rules, quiet_at, now, found) if reading and accepted is None else ()
+    if accepted is not None:
+        problems = tuple(one for one in problems if one.code != "FA-TOO-MANY")
     if missing and (not problems or (rules.fill and filling.may_be_filled(problems))):
         return Waiting(missing, quiet_at if quiet_at > now else None)
     if not problems:
@@ -134,7 +139,8 @@ def _judge(
             until = (now if ready_since is None else ready_since) + rules.quiet_s
             if now < until:
                 return Waiting((problem("FA-SETTLING", count=group.arriving),), until, is_ready=True)
-        return Complete(reading, sidecar, found, _warnings(group, reading))
+        words = () if accepted is None else (accepted,)
+        return Complete(reading, sidecar, found, (*_warnings(group, reading), *words))
     may_grow = any(one.code in _MAY_GROW for one in problems)
     if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):
         return Refused(problems)

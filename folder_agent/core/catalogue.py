@@ -806,6 +806,20 @@ CATALOGUE: dict[str, Reason] = {
         "less than {needed} GB is free (min_free_gb), and there is nothing left that may be purged",
         "Free some space on that disk: when it is full, nothing can be dropped or moved any more.",
     ),
+    "FA-OPERATOR-REFUSED": _reason(
+        REFUSE,
+        "操作员 {who} 拒绝发送:{why}",
+        _REDROP_ZH,
+        "refused by {who}: {why}",
+        _REDROP_EN,
+    ),
+    "FA-OPERATOR-ACCEPTED": _reason(
+        WAIT,
+        "操作员 {who} 按现状接受:{why}",
+        "无需操作。",
+        "accepted as it is by {who}: {why}",
+        "Nothing.",
+    ),
     "FA-CONSOLE-PORT": _reason(
         WAIT,
         "控制台无法使用地址 {listen}(可能已被占用)",

@@ -1,4 +1,4 @@
-"""A hospital with a console: the real agent in a thread, a simulated gateway, drop folders, and what comes of samples."""
+"""A hospital with a console: the real agent in a thread, a simulated gateway, and what comes of the samples."""
 
 from __future__ import annotations
 
