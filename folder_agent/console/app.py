@@ -62,7 +62,7 @@ class App:
     """All of it, for one context."""
 
     def __init__(self, context: Context) -> None:
-        self.context, self.pages = context, Pages()
+        self.context, self.pages = context, Pages(context.live)
         self._static = {name: (HERE / "static" / name).read_bytes() for name in _STATIC}
         routes = [
             Route("/", self._page("overview")),
@@ -113,15 +113,18 @@ class App:
             *(visitor.who, visitor.role, self.context.epoch),
         )
         try:
-            text = self.pages.kept(
-                key, lambda: self.pages.html(f"{name}.html", asked, page=name, **_PAGES[name](self.context, asked))
-            )
+            text = self.pages.kept(key, lambda: self._fresh(name, asked))
         except NotFound:
             return self._html(asked, self.pages.html("message.html", asked, page="", code="404"), 404)
         except AgentError as error:
             why = explain(error.problem.masked(), asked.language)
             return self._html(asked, self.pages.html("message.html", asked, page="", code="503", why=why), 503)
         return self._html(asked, text)
+
+    def _fresh(self, name: str, asked: Asked) -> str:
+        version = self.context.live.version  # before the look: what changes meanwhile is newer than the page
+        values = _PAGES[name](self.context, asked)
+        return self.pages.html(f"{name}.html", asked, page=name, version_shown=version, **values)
 
     def _html(self, asked: Asked, text: str, status: int = 200) -> Response:
         body = text.replace(self.pages.placeholder, asked.visitor.token)
@@ -243,7 +246,7 @@ class App:
         outcome = acts.act(self.context, asked.visitor, record, act, asked.one("reason").strip())
         if outcome.needs_reason:
             text = self.pages.html("confirm.html", asked, page="bundle", act=act, bundle=record, problem="reason")
-            return self._html(asked, text, 400)
+            return self._html(asked, text)
         text = self.pages.html("done.html", asked, page="bundle", outcomes=[outcome], back=f"/bundles/{record.id}")
         return self._html(asked, text, 200 if outcome.is_done else 409)
 

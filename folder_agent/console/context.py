@@ -86,7 +86,8 @@ class Asked:
 class Pages:
     """Templates to HTML."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: Live) -> None:
+        self._live = live
         self._environment = Environment(
             loader=FileSystemLoader(HERE / "templates", encoding="utf-8"),
             autoescape=True,
@@ -112,7 +113,7 @@ class Pages:
             h=helpers,
             csrf=self.placeholder,
             layout="fragment.html" if asked.is_fragment else "base.html",
-            **values,
+            **{"version_shown": self._live.version, **values},
         )
 
     def kept(self, key: tuple[Any, ...], make: Callable[[], str]) -> str:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from statistics import median
 
@@ -71,6 +71,11 @@ class Snapshot:
     trouble: Problem | None = None  # the ledger cannot be read
     states: Mapping[str, int] = field(default_factory=dict)  # open bundles
 
+    def essence(self) -> Snapshot:
+        """Without what changes all the time."""
+        drops = tuple(replace(drop, free=None) for drop in self.drops)
+        return replace(self, at=0.0, ledger_free=None, drops=drops)
+
     def total(self, name: str) -> int:
         """The sum of one of the counts over all drop folders."""
         return sum(getattr(drop, name) for drop in self.drops)
@@ -115,7 +120,9 @@ class Pulse:
             if self._live.version == seen and time.monotonic() - taken_at < AT_LEAST_S:
                 continue
             seen, taken_at = self._live.version, time.monotonic()
-            self.now = self.take()
+            before, self.now = self.now, self.take()
+            if before.essence() != self.now.essence():
+                self._live.touch()  # pages that were made in between show how things were
 
     def take(self) -> Snapshot:
         """How things are."""

@@ -109,12 +109,15 @@ def test_pages_have_no_inline_script_or_style(filled: House) -> None:
     with filled.client() as client:
         for path in ("/", "/bundles", "/attention", "/proof", "/doctor", "/settings", "/log", "/history", "/bundles/1"):
             text = client.get(path).text
-            assert re.findall(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:|https?://", text) == []
+            assert (
+                re.findall(
+                    r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:|(?:src|href|action)=\"(?![/#])", text
+                )
+                == []
+            )
 
 
-@pytest.mark.parametrize(
-    "back", ["//evil.example/", "https://evil.example/", "/\\evil.example", "\\\\evil", "javascript:x"]
-)
+@pytest.mark.parametrize("back", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:x"])
 def test_no_redirect_leads_elsewhere(filled: House, back: str) -> None:
     with filled.client() as client:
         assert client.get("/look", params={"lang": "zh", "back": back}).headers["location"] == "/"
@@ -123,7 +126,7 @@ def test_no_redirect_leads_elsewhere(filled: House, back: str) -> None:
 def test_nothing_of_other_people_becomes_a_script(browser: Browser, own: House) -> None:
     name = EVIL.replace("/", "")
     own.site.gateway.misbehave(do="code", match="/ris/study/add", times=-1, message="<script>alert(2)</script>")
-    own.drop(name, accessNumber=EVIL[:60], studyId='"><svg onload=alert(3)>')
+    own.drop(name, accessNumber="<i onload=a()>", studyId='"><svg onload=alert(3)>')
     own.drop("<b>stray", images=2, declared=1, accessNumber="<i>")
     wait_for(lambda: len(own.assembly.ledger.latest_bundles()) == 2)
     own.until("<b>stray", "REFUSED")
@@ -247,11 +250,11 @@ def test_programs_bring_name_and_password(secured: House) -> None:
 
 
 def test_a_session_cookie_of_ones_own_making_is_none(secured: House) -> None:
-    with secured.client(cookies={"console": "A" * 43}) as client:
+    with secured.client() as client:
+        client.cookies.set("console", "A" * 43, domain="127.0.0.1", path="/")
         assert client.get("/").status_code == 303
-        before = client.cookies["console"]
         enter(client, "vera")
-        assert client.cookies["console"] != before  # a session that somebody else has set cannot become one
+        assert client.cookies["console"] != "A" * 43  # a session that somebody else has set cannot become one
 
 
 class Time:

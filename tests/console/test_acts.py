@@ -13,9 +13,9 @@ from folder_agent.assembly import Assembly
 from folder_agent.core.records import Act, Deed
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.edges.logs import LogPublisher
-from tests.console.house import PATIENT, House
+from tests.console.house import PATIENT, House, wait_for
 from tests.console.test_pages import looking
-from tests.site import Site
+from tests.site import Site, dicom, sidecar
 
 
 def act(page: Page, own: House, number: int, name: str, reason: str = "") -> str:
@@ -48,7 +48,7 @@ def test_a_bundle_that_waits_is_accepted_as_it_is(browser: Browser, own: House) 
     [exam] = own.site.received().exams.values()
     assert exam["imageCnt"] == 2
     receipt = json.loads((Path(done.target or "") / "receipt.json").read_text(encoding="utf-8"))
-    assert [one["code"] for one in receipt["warnings"]] == ["FA-OPERATOR-ACCEPTED"]
+    assert "FA-OPERATOR-ACCEPTED" in [one["code"] for one in receipt["warnings"]]
 
 
 def test_a_bundle_is_refused_with_the_reason_beside_it(browser: Browser, own: House) -> None:
@@ -57,9 +57,8 @@ def test_a_bundle_is_refused_with_the_reason_beside_it(browser: Browser, own: Ho
     with looking(browser, own) as page:
         told = act(page, own, number, "refuse", "a phantom, not a patient")
         assert "failed/" in told
-    own.until("unwanted", "REFUSED")
     refused = own.until("unwanted", "REFUSED")
-    why = _wait_for_note(own, "unwanted")
+    why = (shelved(own, "unwanted") / "WHY.txt").read_text(encoding="utf-8-sig")
     assert "a phantom, not a patient" in why
     assert "FA-OPERATOR-REFUSED" in why
     assert refused.reasons[0].code == "FA-OPERATOR-REFUSED"
@@ -67,19 +66,15 @@ def test_a_bundle_is_refused_with_the_reason_beside_it(browser: Browser, own: Ho
     assert own.site.received().exams == {}
 
 
-def _wait_for_note(own: House, name: str) -> str:
-    from tests.console.house import wait_for
-
-    found = wait_for(lambda: list(own.site.drop.glob(f"failed/*/{name}/WHY.txt")))
-    return str(found[0].read_text(encoding="utf-8-sig"))
+def shelved(own: House, name: str) -> Path:
+    """Where a bundle lies that has arrived in failed/."""
+    return Path(wait_for(lambda: (found := own.bundle(name)) and not found.is_open and found.target))
 
 
 def test_what_failed_is_tried_again_after_mending(browser: Browser, own: House) -> None:
     own.drop("broken", images=2, declared=1)
     number = own.until("broken", "REFUSED").id
-    _wait_for_note(own, "broken")
-    folder = next(own.site.drop.glob("failed/*/broken"))
-    Path(folder / "IM1.dcm").unlink()
+    (shelved(own, "broken") / "IM1.dcm").unlink()
     with looking(browser, own) as page:
         assert "put back" in act(page, own, number, "again")
     assert own.until("broken", "DONE").id > number
@@ -90,8 +85,7 @@ def test_a_whole_cause_is_tried_again(browser: Browser, own: House) -> None:
         own.drop(name, images=2, declared=1)
     for name in ("one", "two", "three"):
         own.until(name, "REFUSED")
-        _wait_for_note(own, name)
-        Path(next(own.site.drop.glob(f"failed/*/{name}")) / "IM1.dcm").unlink()
+        (shelved(own, name) / "IM1.dcm").unlink()
     with looking(browser, own) as page:
         page.goto(f"{own.url}/attention")
         assert page.locator(".cause h2 small").inner_text() == "3"
@@ -140,8 +134,6 @@ def test_a_name_is_shown_only_when_asked_for_and_that_is_recorded(browser: Brows
 
 def test_an_order_outlives_a_kill(site: Site) -> None:
     """Written by the console, and the agent is gone before it heard of it: the next one carries it out."""
-    from tests.site import dicom, sidecar
-
     for name in ("accept", "refuse"):
         dicom(site.drop / name / "IM1.dcm", accession=name)
         sidecar(site.drop / name / "exam.json", imageCnt=4, accessNumber=name)
@@ -157,8 +149,6 @@ def test_an_order_outlives_a_kill(site: Site) -> None:
 
 
 def test_an_order_comes_too_late_for_what_is_delivered(site: Site) -> None:
-    from tests.site import dicom, sidecar
-
     dicom(site.drop / "A" / "IM1.dcm")
     sidecar(site.drop / "A" / "exam.json", imageCnt=1)
     with Assembly(settings.load(site.config(), {}), LogPublisher()) as assembly:

@@ -66,8 +66,10 @@ def test_a_page_is_whole_in_every_language_and_width(browser: Browser, filled: H
         assert page.locator("text=/undefined|None|\\bnan\\b/").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(
+    ("path", "scheme"),
+    [*((path, "light") for path in PAGES), *((path, "dark") for path in ("/", "/bundles/{id}", "/proof"))],
+)
 def test_axe_finds_no_serious_fault(browser: Browser, filled: House, path: str, scheme: str) -> None:
     with looking(browser, filled, color_scheme=scheme, bypass_csp=True) as page:
         page.goto(filled.url + path.format(id=refused(filled)))

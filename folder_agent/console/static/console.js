@@ -2,7 +2,7 @@
 (function () {
   "use strict";
   var main = document.getElementById("main"), lamp = document.getElementById("live");
-  var EVERY = 3000, version = null, loadedAt = Date.now(), timer = null, busy = false;
+  var EVERY = 3000, version = main ? parseInt(main.getAttribute("data-version"), 10) : 0, heardOf = version, loadedAt = Date.now(), timer = null, busy = false;
   if (!main || main.getAttribute("data-live") !== "yes") { return; }
 
   function say(on) {
@@ -60,7 +60,9 @@
       loadedAt = Date.now();
       if (ask.status === 200 && !isTyping() && ask.responseURL.indexOf("/login") < 0) {
         end = ask.responseText.indexOf("\n\n");
+        version = parseInt(ask.responseText.slice(0, end), 10);
         put(ask.responseText.slice(end + 2));
+        if (version !== heardOf) { soon(); }
       }
     };
     ask.send();
@@ -84,8 +86,8 @@
   }
 
   function heard(text) {
-    var now = JSON.parse(text), isNew = version !== null && now.v !== version, bar;
-    version = now.v;
+    var now = JSON.parse(text), isNew = now.v !== version, bar;
+    heardOf = now.v;
     progress(now.p);
     for (bar in now.p) { if (!main.querySelector('progress[data-bundle="' + bar + '"]')) { isNew = isNew || Date.now() - loadedAt > EVERY; } }
     if (isNew || /^\/(log|doctor|proof)$/.test(window.location.pathname)) { soon(); }
