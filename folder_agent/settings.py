@@ -266,6 +266,57 @@ class ConsoleSettings(Section):
         return value
 
 
+NotifyEvent = Literal["held", "outage", "failed", "overdue", "recovered", "disk", "silent"]
+
+
+class NotifySettings(Section):
+    webhook: SecretStr | None = None
+    wecom: SecretStr | None = None
+    dingtalk: SecretStr | None = None
+    dingtalk_secret: SecretStr | None = None
+    feishu: SecretStr | None = None
+    feishu_secret: SecretStr | None = None
+    mail_to: tuple[str, ...] = ()
+    mail_from: str | None = None
+    mail_host: str | None = None
+    mail_port: int = Field(587, ge=1, le=65535)
+    mail_tls: Literal["starttls", "tls", "none"] = "starttls"
+    mail_ca_file: Path | None = None
+    mail_user: str | None = None
+    mail_password: SecretStr | None = None
+    events: tuple[NotifyEvent, ...] = ("held", "outage", "failed", "overdue", "recovered", "disk", "silent")
+    group_s: float = Field(60, ge=0, le=3600)
+    most_per_hour: int = Field(12, ge=1, le=3600)
+    silent_h: float | None = Field(None, gt=0, le=200)
+    working_hours: str = Field("08:00-18:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")
+    working_days: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (1, 2, 3, 4, 5)  # 1 is Monday
+    language: Literal["zh", "en"] = "zh"
+
+    @field_validator("webhook", "wecom", "dingtalk", "feishu")
+    @classmethod
+    def _url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            checked_url(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> NotifySettings:
+        if self.mail_to and not (self.mail_host and self.mail_from):
+            raise ValueError("mail_to needs mail_host and mail_from")
+        if self.mail_password and self.mail_tls == "none":
+            raise ValueError("a password does not go over a line without TLS")
+        if self.hours[0] >= self.hours[1]:
+            raise ValueError("working_hours must begin before they end")
+        return self
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """When work begins and ends, in seconds since midnight."""
+        begin, _, end = self.working_hours.partition("-")
+        first, last = (int(one[:2]) * 3600.0 + int(one[3:]) * 60.0 for one in (begin, end))
+        return first, last
+
+
 class LogSettings(Section):
     dir: Path | None = None  # by default logs/ beside the settings file
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -283,6 +334,7 @@ class Settings(Section):
     ledger: LedgerSettings = LedgerSettings()
     sync: SyncSettings = SyncSettings()
     console: ConsoleSettings = ConsoleSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
     _file: Path | None = PrivateAttr(None)
 
@@ -428,6 +480,15 @@ def _made_absolute(settings: Settings, base: Path) -> Settings:
             "users_file": base / (settings.console.users_file or "console-users.json"),
         }
     )
+    notify = settings.notify.model_copy(update={"mail_ca_file": at(settings.notify.mail_ca_file)})
     log = settings.log.model_copy(update={"dir": base / (settings.log.dir or "logs")})
-    made = {"drops": drops, "gateway": gateway, "dimse": dimse, "ledger": ledger, "console": console, "log": log}
+    made = {
+        "drops": drops,
+        "gateway": gateway,
+        "dimse": dimse,
+        "ledger": ledger,
+        "console": console,
+        "notify": notify,
+        "log": log,
+    }
     return settings.model_copy(update=made)

@@ -266,6 +266,14 @@ def rebuild(
     raise typer.Exit(make_anew(config or default_file(), force=force, as_json=as_json, language=language_of(lang)))
 
 
+@app.command("notify-test", epilog="Exit codes: 0 every channel took it, 1 one did not or there is none, 2 settings.")
+def notify_test(config: Config = None, lang: Language = None) -> None:
+    """Send a test message by every channel of [notify]."""
+    from folder_agent.cli.notify_test import notify_test as send
+
+    raise typer.Exit(send(config or default_file(), language_of(lang)))
+
+
 class Role(StrEnum):
     """What an account of the console may do."""
 

@@ -18,6 +18,7 @@ from folder_agent.console import Live, serving
 from folder_agent.core.catalogue import explain
 from folder_agent.core.errors import AgentError
 from folder_agent.edges import logs
+from folder_agent.edges.calling import Caller
 
 
 def run(config: Path, once: bool) -> int:
@@ -28,15 +29,19 @@ def run(config: Path, once: bool) -> int:
     loaded = settings.load(config)
     logs.set_up(loaded.log.dir, loaded.log.level, loaded.log.keep_days)
     logger.info("folder-agent {} begins; {} drop folders", __version__, len(loaded.drops))
-    live = Live()
+    live, caller = Live(), Caller(loaded.notify)
     try:
-        with Assembly(loaded, logs.Publishers(logs.LogPublisher(), live)) as assembly, stopping(assembly.agent):
+        with Assembly(loaded, logs.Publishers(logs.LogPublisher(), live, caller)) as assembly, stopping(assembly.agent):
             logger.info("folder-agent is at work")
             if once:
                 code = assembly.once()
             else:
-                with serving(loaded, assembly, live):
-                    code = assembly.work()
+                caller.start(assembly.ledger.newest_at())
+                try:
+                    with serving(loaded, assembly, live):
+                        code = assembly.work()
+                finally:
+                    caller.stop()
             logger.info("folder-agent ends")
             return code
     except AgentError as error:  # in the log, too: nobody reads the console of a task or a service

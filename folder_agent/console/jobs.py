@@ -23,11 +23,10 @@ class Job(Generic[_T]):
         self.ended_at: float | None = None  # epoch seconds
         self.is_running = False
 
-    def start(self, *, unless_newer_s: float = 0.0) -> None:
-        """Begin, unless it runs already or ended less than so many seconds ago."""
+    def start(self) -> None:
+        """Begin, unless it runs already."""
         with self._lock:
-            is_fresh = self.ended_at is not None and time.time() - self.ended_at < unless_newer_s
-            if self.is_running or is_fresh:
+            if self.is_running:
                 return
             self.is_running = True
         threading.Thread(target=self._run, name=self._name, daemon=True).start()

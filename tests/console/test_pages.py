@@ -147,6 +147,7 @@ def test_attention_groups_by_cause(browser: Browser, filled: House) -> None:
 def test_proof_shows_the_days_and_what_differs(browser: Browser, filled: House) -> None:
     with looking(browser, filled) as page:
         page.goto(f"{filled.url}/proof")
+        page.click("#compare")
         wait_for(lambda: filled.console.context.proof.result, 30)
         today = time.strftime("%Y-%m-%d")
         page.goto(f"{filled.url}/proof?day={today}")
