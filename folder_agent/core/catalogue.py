@@ -459,6 +459,20 @@ CATALOGUE: dict[str, Reason] = {
         "the gateway rejects our signature (HTTP {status}: {message})",
         "Check app_id, token and the clock; it goes on by itself afterwards.",
     ),
+    "FA-GW-SIGN-IN": _reason(
+        HOLD,
+        "前置机(或它前面的代理)要求另一种登录({wanted},HTTP {status})",
+        "签名不能代替它:请联系前置机管理员,对签名请求放行;或检查地址是否正确。排除后自动继续。",
+        "the gateway, or something before it, wants another sign-in than our signature ({wanted}; HTTP {status})",
+        "Have its operator let signed requests through, or correct the address. It goes on by itself afterwards.",
+    ),
+    "FA-GW-REDIRECT": _reason(
+        HOLD,
+        "前置机把请求转到别处({where},HTTP {status}),未跟随",
+        "若新地址正确,请改设置中的地址;排除后自动继续。",
+        "the gateway redirects to {where} (HTTP {status}), which is not followed",
+        "If that is the right address, set it in the settings. It goes on by itself afterwards.",
+    ),
     "FA-GW-CLOCK": _reason(
         HOLD,
         "本机时钟与前置机相差 {seconds} 秒,签名无效",

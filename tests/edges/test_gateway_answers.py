@@ -69,12 +69,14 @@ def test_401_and_403_hold_whatever_the_code(code: int, status: int) -> None:
     [
         (200, "FA-GW-ANSWER", Disposition.RETRY),
         (204, "FA-GW-ANSWER", Disposition.RETRY),
-        (301, "FA-GW-ADDRESS", Disposition.HOLD),
+        (301, "FA-GW-REDIRECT", Disposition.HOLD),
+        (307, "FA-GW-REDIRECT", Disposition.HOLD),
         (400, "FA-GW-HTTP", Disposition.RETRY),
         (401, "FA-GW-AUTH", Disposition.HOLD),
         (403, "FA-GW-AUTH", Disposition.HOLD),
         (404, "FA-GW-ADDRESS", Disposition.HOLD),
         (405, "FA-GW-ADDRESS", Disposition.HOLD),
+        (407, "FA-GW-AUTH", Disposition.HOLD),
         (408, "FA-GW-HTTP", Disposition.RETRY),
         (413, "FA-GW-TOO-LARGE", Disposition.REFUSE),
         (415, "FA-GW-HTTP", Disposition.RETRY),
@@ -120,6 +122,36 @@ def test_a_message_about_the_timestamp_counts_where_no_date_disproves_it() -> No
 @pytest.mark.parametrize("message", ["签名错误", "Signature mismatch", "invalid TOKEN"])
 def test_an_unpublished_code_that_speaks_of_the_signature_holds(message: str) -> None:
     assert verdict(reply(20001, 200, message)) == ("FA-GW-PERMISSION", Disposition.HOLD)
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+@pytest.mark.parametrize("challenge", ['Basic realm="Hospital proxy"', "Negotiate", "NTLM", "bearer", "DIGEST x=1"])
+def test_a_sign_in_that_is_not_ours_is_told_by_its_name(challenge: str, status: int) -> None:
+    with pytest.raises(AgentError) as caught:
+        judge(Reply(status, b"", 0.0, challenge=challenge))
+    assert (caught.value.problem.code, caught.value.disposition) == ("FA-GW-SIGN-IN", Disposition.HOLD)
+    assert challenge in explain(caught.value.problem, "en")
+
+
+def test_a_challenge_of_the_gateways_own_is_about_the_signature() -> None:
+    assert verdict(Reply(401, b"", 0.0, challenge="HMAC-SHA256"))[0] == "FA-GW-AUTH"
+    assert verdict(Reply(401, b"", 600.0, challenge="Basic"))[0] == "FA-GW-CLOCK"
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://10.0.0.6:8443/ris/file/add/P7001?x=1", "https://10.0.0.6:8443/ris/…"),
+        ("https://10.0.0.6/", "https://10.0.0.6/"),
+        ("https://10.0.0.6/login", "https://10.0.0.6/login"),
+        (None, "…"),
+        ("x", "…"),
+    ],
+)
+def test_where_a_redirect_leads_is_told_without_what_may_name_an_exam(location: str | None, shown: str) -> None:
+    with pytest.raises(AgentError) as caught:
+        judge(Reply(302, b"", location=location))
+    assert dict(caught.value.problem.values) == {"status": 302, "where": shown}
 
 
 def test_the_gateways_message_is_private() -> None:

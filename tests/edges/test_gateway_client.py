@@ -173,10 +173,134 @@ def test_what_the_content_raises_comes_through_and_the_connection_is_dropped() -
         assert server.connections == 2
 
 
-def test_a_redirect_is_not_followed() -> None:
-    with serving(answer(302, b"", "Location: https://127.0.0.1/elsewhere")) as server, linked() as link:
-        assert link.exchange(server.url, {}, b"").status == 302
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "location", ["https://127.0.0.1/elsewhere", "https://localhost:{port}/x", "http://127.0.0.1:{port}/x", "//[", ""]
+)
+def test_a_redirect_elsewhere_is_not_followed(status: int, location: str) -> None:
+    moved: list[bytes] = []
+    with serving(lambda *_: None) as server, linked() as link:
+        server.answers = [answer(status, b"", f"Location: {location.format(port=server.port)}")]
+        moved = [b"x" for _ in range(1) if link.exchange(server.url, {}, b"").status == status]
+    assert moved
+    assert len(server.requests) == (4 if location == "" and status > 303 else 1)  # "" is where it was asked
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_redirect_that_would_change_the_method_is_not_followed(status: int) -> None:
+    with serving(answer(status, b"", "Location: /elsewhere"), answer(200)) as server, linked() as link:
+        reply = link.exchange(server.url, {}, b"x")
+    assert (reply.status, reply.location) == (status, f"{server.url}/elsewhere")
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize("location", ["/new/place?a=1", "{url}/new/place?a=1"])
+def test_a_redirect_on_the_same_server_is_followed_signed_anew_with_the_whole_body(status: int, location: str) -> None:
+    clock = StillClock()
+
+    class Twice:
+        def __iter__(self) -> Iterator[bytes]:
+            clock.time += 1
+            yield from (b"ab", b"cd")
+
+    with serving(answer(200, b"ok")) as server, linked(clock) as link:
+        server.answers.insert(0, answer(status, b"", f"Location: {location.format(url=server.url)}"))
+        reply = link.exchange(f"{server.url}/old", {"Content-Length": "4"}, Twice())
+    assert (reply.status, reply.body) == (200, b"ok")
+    assert [seen.line for seen in server.requests] == ["POST /old HTTP/1.1", "POST /new/place?a=1 HTTP/1.1"]
+    assert [seen.body for seen in server.requests] == [b"abcd", b"abcd"]
+    first, second = (seen.header("timestamp") for seen in server.requests)
+    assert int(second) > int(first)
+
+
+def test_a_server_that_redirects_in_circles_is_left() -> None:
+    with serving(answer(307, b"", "Location: /again")) as server, linked() as link:
+        assert link.exchange(server.url, {}, b"").status == 307
+    assert len(server.requests) == 4
+
+
+LARGE = wire.EXPECT_FROM
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def blocks(sent: list[int]) -> Iterator[bytes]:
+    for _ in range(LARGE // 65536):
+        sent.append(65536)
+        yield bytes(65536)
+
+
+def asked_first(seen: Seen) -> bool:
+    return any(name.lower() == "expect" for name, _ in seen.headers)
+
+
+def take(sock: socket.socket, seen: Seen, rest: bytes) -> None:
+    left = int(seen.header("Content-Length")) - len(rest)
+    while left > 0:
+        left -= len(sock.recv(1 << 20))
+
+
+def test_a_large_body_is_offered_first_and_goes_as_soon_as_it_is_wanted() -> None:
+    def want(sock: socket.socket, seen: Seen, rest: bytes) -> None:
+        assert not rest
+        sock.sendall(CONTINUE)
+        take(sock, seen, rest)
+        sock.sendall(answer(200, b"ok"))
+
+    sent: list[int] = []
+    began = time.monotonic()
+    with serving(want) as server, linked() as link:
+        reply = link.exchange(server.url, {"Content-Length": str(LARGE)}, blocks(sent))
+    assert (reply.status, reply.body, sum(sent)) == (200, b"ok", LARGE)
+    assert asked_first(server.requests[0])
+    assert time.monotonic() - began < wire.CONTINUE_S + 4
+
+
+@pytest.mark.parametrize("status", [401, 413, 503])
+def test_a_server_that_does_not_want_a_large_body_gets_none_of_it(status: int) -> None:
+    sent: list[int] = []
+    with serving(answer(200)) as server, linked() as link:
+        server.answers = [lambda sock, seen, rest: sock.sendall(answer(status, b"no"))]
+        reply = link.exchange(server.url, {"Content-Length": str(LARGE)}, blocks(sent))
+    assert (reply.status, reply.body) == (status, b"no")
+    assert len(sent) <= 1  # one block is made before it turns out that it is not wanted
+
+
+def test_a_server_that_does_not_say_whether_it_wants_a_body_gets_it_and_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "CONTINUE_S", 0.2)
+    with serving(answer(200)) as server, linked() as link:
+        for _ in range(2):
+            assert link.exchange(server.url, {"Content-Length": str(LARGE)}, blocks([])).status == 200
+    assert [asked_first(seen) for seen in server.requests] == [True, False]
+
+
+def test_a_server_that_will_not_be_asked_gets_the_body_at_once() -> None:
+    with serving(answer(417), answer(200)) as server, linked() as link:
+        assert link.exchange(server.url, {"Content-Length": str(LARGE)}, Again()).status == 200
+    assert [asked_first(seen) for seen in server.requests] == [True, False]
+
+
+class Again:
+    def __iter__(self) -> Iterator[bytes]:
+        return blocks([])
+
+
+def test_small_bodies_go_at_once() -> None:
+    with serving(answer(200)) as server, linked() as link:
+        link.exchange(server.url, {}, b"x")
+    assert not asked_first(server.requests[0])
+
+
+def test_an_interim_answer_and_a_refusal_that_come_together_are_told_apart() -> None:
+    def both(sock: socket.socket, seen: Seen, rest: bytes) -> None:
+        sock.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" + CONTINUE + answer(413, b"no"))
+
+    sent: list[int] = []
+    with serving(both) as server, linked() as link:
+        assert link.exchange(server.url, {"Content-Length": str(LARGE)}, blocks(sent)).status == 413
+    assert len(sent) <= 1
 
 
 def test_the_environment_does_not_name_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

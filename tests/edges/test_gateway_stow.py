@@ -339,7 +339,7 @@ def test_success_before_the_file_was_sent_is_not_believed(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(401, "FA-GW-AUTH"), (403, "FA-GW-AUTH"), (404, "FA-GW-ADDRESS"), (302, "FA-GW-ADDRESS"), (503, "FA-GW-HTTP")],
+    [(401, "FA-GW-AUTH"), (403, "FA-GW-AUTH"), (404, "FA-GW-ADDRESS"), (302, "FA-GW-REDIRECT"), (503, "FA-GW-HTTP")],
 )
 def test_other_statuses_are_read_from_the_table(files: list[Outgoing], status: int, code: str) -> None:
     assert Sending(answer(status, ALL)).fail(files).problem.code == code

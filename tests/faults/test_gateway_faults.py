@@ -168,7 +168,7 @@ def test_a_redirect_is_never_followed_to_another_host(site: Site, ends: Ends) ->
     with ScriptedServer(None, [answer(200, {"code": 0, "message": "ok"})]) as other, Running(site) as agent:
         ends.gateway.misbehave(do="redirect", times=-1, status=307, headers={"Location": f"{other.url}/ris/study/add"})
         exams = {"CT1": exam(site, 1)}
-        agent.until_shut("held", "FA-GW-ADDRESS")
+        agent.until_shut("held", "FA-GW-REDIRECT")
         mend(ends, site)
         agent.until_done("CT1")
         assert (other.connections, other.requests) == (0, [])

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, Disposition, Problem, Value, problem
@@ -36,13 +37,23 @@ CODES = {
     100003: _AGAIN,  # data sync failed
     100004: _REFUSED,  # no data found
 }
-STATUSES = {401: "FA-GW-AUTH", 403: "FA-GW-AUTH", 404: "FA-GW-ADDRESS", 405: "FA-GW-ADDRESS", 413: "FA-GW-TOO-LARGE"}
-STATUS_CLASSES = {2: "FA-GW-ANSWER", 3: "FA-GW-ADDRESS", 4: "FA-GW-HTTP", 5: "FA-GW-HTTP"}
+STATUSES = {
+    401: "FA-GW-AUTH",
+    403: "FA-GW-AUTH",
+    407: "FA-GW-AUTH",
+    404: "FA-GW-ADDRESS",
+    405: "FA-GW-ADDRESS",
+    413: "FA-GW-TOO-LARGE",
+}
+STATUS_CLASSES = {2: "FA-GW-ANSWER", 3: "FA-GW-REDIRECT", 4: "FA-GW-HTTP", 5: "FA-GW-HTTP"}
 
 # The vendor publishes no code for a bad signature. An unknown code that speaks of one must hold, not exhaust retries.
 _SIGNATURE_WORDS = ("signature", "签名", "鉴权", "token")
 _CLOCK_WORDS = ("timestamp", "时间戳", "clock")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode categories: controls, surrogates, line separators
+# Ways of signing in for people and programs (RFC 9110 11, RFC 6750, RFC 4559) that are surely not the gateway's own.
+_SIGN_INS = frozenset({"basic", "digest", "bearer", "negotiate", "ntlm"})
+_CHALLENGE_LIMIT = 80  # characters
 _CODE = re.compile(r"\s*(-?[0-9]{1,9})\s*", re.ASCII)
 
 
@@ -77,6 +88,8 @@ def by_status(reply: Reply) -> AgentError:
     code = STATUSES.get(reply.status) or STATUS_CLASSES.get(reply.status // 100, "FA-GW-HTTP")
     if code == "FA-GW-AUTH":
         return _clock(reply) if _clock_is_off(reply) else _denied(reply)
+    if code == "FA-GW-REDIRECT":
+        return failure(problem(code, status=reply.status, where=_shown_place(reply.location)))
     if code == "FA-GW-ANSWER":
         return failure(problem(code, detail="no code in it" if reply.body.strip() else "it is empty"))
     return failure(Problem(code, None, (("status", reply.status), *_when(reply))))
@@ -152,9 +165,19 @@ def _clock(reply: Reply) -> AgentError:
 
 
 def _denied(reply: Reply) -> AgentError:
+    wanted = clean(reply.challenge or "")[:_CHALLENGE_LIMIT]
+    if wanted.partition(" ")[0].lower() in _SIGN_INS:
+        return failure(problem("FA-GW-SIGN-IN", status=reply.status, wanted=wanted))
     found = told(reply.body)
     said = found.message if found and found.message else HTTPStatus(reply.status).phrase
     return failure(problem("FA-GW-AUTH", status=reply.status, private={"message": said}))
+
+
+def _shown_place(location: str | None) -> str:
+    """Where a redirect leads, without what may name an exam: the rest of its path, and the query."""
+    parts = urlsplit(location or "")
+    first, _, rest = parts.path.lstrip("/").partition("/")
+    return clean(f"{parts.scheme}://{parts.netloc}/{first}{'/…' if rest else ''}") if parts.netloc else "…"
 
 
 def _when(reply: Reply) -> tuple[tuple[str, Value], ...]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
@@ -26,6 +27,8 @@ from folder_agent.edges.gateway.wire import WireTransport
 from folder_agent.edges.meters import Meters
 
 ANSWER_LIMIT = 1024 * 1024  # bytes of an answer to study/add or a form
+_REDIRECTS = (307, 308)
+_MOST_REPEATS = 4  # requests for one exchange
 _SPARE_CONNECTIONS = 2
 _LONGEST_RETRY_AFTER_S = 86400
 
@@ -38,10 +41,14 @@ class Reply:
     body: bytes
     clock_offset_s: float | None = None  # our clock minus the gateway's, from the Date header
     retry_after_s: int | None = None
+    media_type: str = ""  # lower case, without parameters
+    location: str | None = None  # where it redirects to, as an absolute address
+    challenge: str | None = None  # WWW-Authenticate, or a proxy's word of the kind
+    waited_s: float = 0.0  # from the end of the request to the whole answer
 
 
 def make_client(auth: SignedHeaders, context: ssl.SSLContext, timeout_s: float, workers: int) -> httpx.Client:
-    """One pooled client for all workers: HTTP/1.1, signed, no redirects, nothing taken from the environment."""
+    """One pooled client for all workers: HTTP/1.1, signed, nothing followed nor taken from the environment."""
     client = httpx.Client(
         auth=auth,
         transport=WireTransport(context, workers + _SPARE_CONNECTIONS),
@@ -71,14 +78,37 @@ class Link:
         content: bytes | Iterable[bytes] | None = None,
         answer_limit: int = ANSWER_LIMIT,
         method: str = "POST",
+        endpoint: str | None = None,
     ) -> Reply:
         """Ask, and read the answer: within timeout_s of the request's end, and at most `answer_limit` bytes of it.
 
-        Raises AgentError for everything but an answer, and whatever `content` raises while it is read.
+        A redirect that keeps the method (307, 308) is followed to the same scheme, host and port, signed anew;
+        `content` is then iterated again, from its beginning. Raises AgentError for everything but an answer, and
+        whatever `content` raises while it is read. `endpoint` is what the requests are counted under, where the
+        address names an exam.
         """
-        began, endpoint = time.monotonic(), urlsplit(url).path
+        asked, endpoint = url, endpoint or urlsplit(url).path
+        for _ in range(_MOST_REPEATS):
+            reply = self._ask(asked, headers, content, answer_limit, method, endpoint)
+            if reply.status in _REDIRECTS and reply.location and _origin(reply.location) == _origin(asked):
+                asked = reply.location
+            elif reply.status != HTTPStatus.EXPECTATION_FAILED:  # else once more, without asking first
+                break
+        return reply
+
+    def _ask(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | Iterable[bytes] | None,
+        answer_limit: int,
+        method: str,
+        endpoint: str,
+    ) -> Reply:
+        began = time.monotonic()
+        sent = content if content is None or isinstance(content, bytes) else _Timed(content)
         try:
-            with self._client.stream(method, url, headers=headers, content=content) as response:
+            with self._client.stream(method, url, headers=headers, content=sent) as response:
                 body = _read(response, answer_limit)
         except tuple(FAULTS) as error:
             self._meters.request(endpoint, "error", time.monotonic() - began)
@@ -91,11 +121,47 @@ class Link:
         theirs = _date(response.headers.get("Date"))
         offset_s = None if theirs is None else now - theirs
         self._meters.request(endpoint, str(response.status_code), time.monotonic() - began, offset_s)
-        return Reply(response.status_code, body, offset_s, _retry_after(response.headers.get("Retry-After"), now))
+        told = response.headers
+        return Reply(
+            response.status_code,
+            body,
+            clock_offset_s=offset_s,
+            retry_after_s=_retry_after(told.get("Retry-After"), now),
+            media_type=told.get("Content-Type", "").partition(";")[0].strip().lower(),
+            location=_absolute(url, told.get("Location")),
+            challenge=told.get("WWW-Authenticate") or told.get("Proxy-Authenticate"),
+            waited_s=time.monotonic() - (sent.ended_at if isinstance(sent, _Timed) else began),
+        )
 
     def close(self) -> None:
         """Give back every connection; one that another thread uses is given back when its request has ended."""
         self._client.close()
+
+
+class _Timed:
+    """Knows when it was read to its end."""
+
+    def __init__(self, content: Iterable[bytes]) -> None:
+        self._content = content
+        self.ended_at = time.monotonic()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._content
+        self.ended_at = time.monotonic()
+
+
+def _absolute(url: str, location: str | None) -> str | None:
+    """Where a Location leads (RFC 9110 10.2.2); None if there is none or it makes no sense."""
+    try:
+        return None if location is None else str(httpx.URL(url).join(location))
+    except httpx.InvalidURL:
+        return None
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port; a port that goes without saying is None."""
+    parsed = httpx.URL(url)
+    return parsed.scheme, parsed.host, parsed.port
 
 
 def _read(response: httpx.Response, limit: int) -> bytes:

@@ -67,7 +67,7 @@ class Form:
         }
         url = self._base_url + filled(self._path, {**self._fields, "fileName": name})
         with closing(Body(pieces, self._reading, progress)) as body:
-            reply = self._link.exchange(url, headers, body)
+            reply = self._link.exchange(url, headers, body, endpoint=self._path)
         try:
             answer = judge(reply)
         except AgentError as error:

@@ -65,7 +65,8 @@ class Reading:
 
 
 class Body:
-    """The pieces, one after the other. Iterating sends: `digests` holds the SHA-256 of each file that went out whole.
+    """The pieces, one after the other. Iterating sends, from the beginning each time: `digests` holds the SHA-256 of
+    each file that went out whole.
 
     Raises AgentError while it is read: FA-CHANGED or another reason of the file (WAIT), FA-STOPPING (RETRY).
     """
@@ -78,6 +79,9 @@ class Body:
         self._blocks = self._stream()
 
     def __iter__(self) -> Iterator[bytes]:
+        self._blocks.close()
+        self.digests.clear()
+        self._blocks = self._stream()
         return self._blocks
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ _ANSWER_LIMIT = 16 * 1024 * 1024  # bytes of a page
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0)  # before what is lacking is looked for again
 _TICK_S = 0.1  # how soon a stop is noticed
 _HEADERS = {"Accept": "application/dicom+json"}
+_ENDPOINT = "QIDO-RS"  # under which the requests are counted
 _NOBODYS = "2.25.0"  # a StudyInstanceUID
 _NOTHING = (204, 404)  # no such instances; no such study
 
@@ -84,7 +85,7 @@ class Qido:
 
     def _ask(self, study: str, limit: int, offset: int) -> Reply:
         url = f"{self._studies}/{quote(study, safe='')}/instances?limit={limit}&offset={offset}"
-        return self._link.exchange(url, _HEADERS, answer_limit=_ANSWER_LIMIT, method="GET")
+        return self._link.exchange(url, _HEADERS, answer_limit=_ANSWER_LIMIT, method="GET", endpoint=_ENDPOINT)
 
     def _rest(self, pause_s: float) -> None:
         end = time.monotonic() + pause_s

@@ -1,7 +1,8 @@
 """The HTTP/1.1 connections below httpx: a deadline for answers, a least rate for requests, and ears for early ones.
 
 Touches sockets. httpx's own transport bounds each read and write but not the whole, so that a byte every 29 seconds
-would hold a worker for ever; and it would push a whole batch at a server that has already said no.
+would hold a worker for ever; and it would push a whole batch at a server that has already said no. For the same reason
+a server is asked first whether it wants a large body (Expect: 100-continue), as long as it says so in time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from http import HTTPStatus
 from queue import Empty, LifoQueue
 from typing import Any
 
@@ -22,20 +25,42 @@ from folder_agent.edges.gateway.pace import Pace
 _KEEPALIVE_S = 4.0  # Apache and uvicorn hang up after 5 s of silence: be first, so that no request meets a dead line
 _HOSTS = 2  # a line stays connected to the gateway and to a STOW server on another host
 _PROMPT_READ = 65536  # bytes
+_INTERIM = b"HTTP/1.1 1"
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+EXPECT_FROM = 1024 * 1024  # bytes of a request's body from which the server is asked first whether it wants it
+CONTINUE_S = 1.0  # how long it may take to say so; then the body goes all the same (RFC 9110 10.1.1)
+_EXPECTATION = (b"Expect", b"100-continue")
+
+
+class Manners:
+    """Which servers have been seen not to say whether they want a body: they are not asked again."""
+
+    def __init__(self) -> None:
+        self._silent: set[tuple[bytes, int]] = set()
+
+    def are_known_of(self, host: bytes, port: int) -> bool:
+        """Whether that server may be asked."""
+        return (host, port) not in self._silent
+
+    def forget(self, host: bytes, port: int) -> None:
+        """It did not say; or it does not want to be asked."""
+        self._silent.add((host, port))
 
 
 class PromptStream(httpcore.NetworkStream):
     """A connection whose answer is due, whole, within the read timeout of the last byte that was sent."""
 
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, on_silence: Callable[[], None] = lambda: None) -> None:
         self._inner = inner
+        self._on_silence = on_silence
         self._sent_at = time.monotonic()
         self._early = b""  # what the server said while we were still sending
         self._pace = Pace()
+        self._begins = True  # what is written next is the head of a request
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """At most so many bytes; httpcore.ReadTimeout once the answer as a whole is overdue."""
+        self._begins = True
         if self._early:
             taken, self._early = self._early[:max_bytes], self._early[max_bytes:]
             return taken
@@ -53,10 +78,13 @@ class PromptStream(httpcore.NetworkStream):
         """
         if not buffer:
             return  # the end of the request: an answer is no surprise any more
+        asks, self._begins = self._begins and _asks_first(buffer), False
         try:
             if self._has_answered():
                 raise httpcore.WriteError("the server answered before the end of the request")
             self._push(memoryview(buffer), timeout)
+            if asks and not self._has_spoken(CONTINUE_S if timeout is None else min(CONTINUE_S, timeout)):
+                self._on_silence()
         except httpcore.WriteTimeout:
             if self._has_answered():  # and takes no more of the request
                 raise httpcore.WriteError("the server answered before the end of the request") from None
@@ -83,15 +111,33 @@ class PromptStream(httpcore.NetworkStream):
     def _has_answered(self) -> bool:
         """Look without waiting. Reading is the only way to tell an answer from TLS 1.3's session tickets."""
         if not self._early:
-            sock = self._inner.get_extra_info("socket")
-            sock.settimeout(0)
-            try:
-                self._early = sock.recv(_PROMPT_READ)
-            except _NOTHING_YET:
-                return False
-            except OSError:
-                return False  # the write that follows says it better
-        return bool(self._early) and not self._early.startswith(b"HTTP/1.1 1")  # 1xx: go on (RFC 9110 15.2)
+            self._hear(0)
+        self._early = _without_interim(self._early)
+        return bool(self._early) and not self._early.startswith(_INTERIM)
+
+    def _has_spoken(self, within_s: float) -> bool:
+        """Wait until the server says that it wants the body, or answers: it does not."""
+        end = time.monotonic() + within_s
+        while (left_s := end - time.monotonic()) > 0:
+            heard = self._hear(left_s)
+            rest = _without_interim(self._early)
+            if heard is None or rest != self._early or (rest and not rest.startswith(_INTERIM)):
+                self._early = rest
+                return True
+        return False
+
+    def _hear(self, within_s: float) -> bool | None:
+        """Whether something came; None: nothing will any more, and the write that follows says why."""
+        sock = self._inner.get_extra_info("socket")
+        sock.settimeout(within_s)
+        try:
+            block = sock.recv(_PROMPT_READ)
+        except (*_NOTHING_YET, TimeoutError):
+            return False
+        except OSError:
+            return None
+        self._early += block
+        return True if block else None
 
     def close(self) -> None:
         self._inner.close()
@@ -109,17 +155,29 @@ class PromptStream(httpcore.NetworkStream):
         except OSError as error:
             self._inner.close()
             raise httpcore.ConnectError(str(error)) from error
-        return PromptStream(self._inner.start_tls(ssl_context, server_hostname, timeout))
+        return PromptStream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._on_silence)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
+def _asks_first(head: bytes) -> bool:
+    return b"\r\n%b: %b\r\n" % _EXPECTATION in head
+
+
+def _without_interim(said: bytes) -> bytes:
+    """Without the whole 1xx answers before it: they mean "go on" (RFC 9110 15.2)."""
+    while said.startswith(_INTERIM) and b"\r\n\r\n" in said:
+        said = said.partition(b"\r\n\r\n")[2]
+    return said
+
+
 class PromptBackend(httpcore.NetworkBackend):
     """httpcore's ordinary sockets (which set TCP_NODELAY), as PromptStreams."""
 
-    def __init__(self) -> None:
+    def __init__(self, manners: Manners) -> None:
         self._inner = httpcore.SyncBackend()
+        self._manners = manners
 
     def connect_tcp(
         self,
@@ -129,7 +187,8 @@ class PromptBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        return PromptStream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        silence = partial(self._manners.forget, host.encode("ascii"), port)
+        return PromptStream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options), silence)
 
 
 class WireTransport(httpx.BaseTransport):
@@ -140,20 +199,27 @@ class WireTransport(httpx.BaseTransport):
     """
 
     def __init__(self, context: ssl.SSLContext, lines: int) -> None:
+        self._manners = Manners()
         self._free: LifoQueue[httpcore.ConnectionPool] = LifoQueue()  # the one used last is the likeliest to be open
         for _ in range(lines):
-            self._free.put(_line(context))
+            self._free.put(_line(context, self._manners))
         self._closing = threading.Lock()
         self._is_closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         line = self._borrowed(request.extensions.get("timeout", {}).get("pool"))
+        asked = _core_request(request)
+        host, port = asked.url.host, asked.url.port or (443 if asked.url.scheme == b"https" else 80)
+        if _is_large(request) and self._manners.are_known_of(host, port):
+            asked.headers = [*asked.headers, _EXPECTATION]
         try:
             with translated():
-                answer = line.handle_request(_core_request(request))
+                answer = line.handle_request(asked)
         except BaseException:
             self._give_back(line)
             raise
+        if answer.status == HTTPStatus.EXPECTATION_FAILED:
+            self._manners.forget(host, port)
         stream = _Body(answer, lambda: self._give_back(line))
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
 
@@ -182,13 +248,18 @@ class WireTransport(httpx.BaseTransport):
                 self._free.put(line)
 
 
-def _line(context: ssl.SSLContext) -> httpcore.ConnectionPool:
+def _is_large(request: httpx.Request) -> bool:
+    length = request.headers.get("Content-Length", "")
+    return length.isdecimal() and int(length) >= EXPECT_FROM
+
+
+def _line(context: ssl.SSLContext, manners: Manners) -> httpcore.ConnectionPool:
     return httpcore.ConnectionPool(
         ssl_context=context,
         max_connections=_HOSTS,
         keepalive_expiry=_KEEPALIVE_S,
         retries=0,
-        network_backend=PromptBackend(),
+        network_backend=PromptBackend(manners),
     )
 
 
