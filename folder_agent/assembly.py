@@ -67,7 +67,7 @@ class Assembly(AbstractContextManager["Assembly"]):
             raise
         try:
             self._tenancy.hold_names(self.ledger)
-            token = read_token(settings.gateway)
+            token = read_token(settings)
             self.gateway = open_gateway(
                 settings, token, self._clock, lambda: self.agent.is_stopping, meters=self.meters
             )

@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "assembly": {"core", "settings", "edges", "agent"},
     "checkup": {"core", "settings", "edges", "agent", "assembly", "checkup"},
     "console": {"core", "settings", "edges", "agent", "assembly", "checkup", "console"},
-    "cli": {"core", "settings", "edges", "agent", "assembly", "checkup", "console", "cli", "simulator"},
+    "support": {"core", "settings", "edges", "agent", "assembly", "checkup", "support"},
+    "cli": {"core", "settings", "edges", "agent", "assembly", "checkup", "console", "cli", "simulator", "support"},
 }
 _OUTSIDE = """
 os io socket ssl sqlite3 peewee httpx loguru watchdog subprocess threading time random

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from folder_agent.checkup.findings import Check, fault, guarded, of_problem, ok, warning
 from folder_agent.core.errors import AgentError, problem
 from folder_agent.edges.clock import SystemClock
-from folder_agent.edges.credentials import read_token, token_file_warning
+from folder_agent.edges.credentials import Token, find_token, reach_warning
 from folder_agent.edges.gateway import qido_url, stow_url
 from folder_agent.edges.gateway.answers import CODES, STATUSES, SUCCESSES
 from folder_agent.edges.gateway.probe import Certificate, ProbeResult, certificate_of, check_search, check_signature
@@ -29,18 +29,19 @@ def examine(settings: Settings) -> list[Check]:
     """All checks of the gateway."""
     gateway = settings.gateway
     within_s = 3 * gateway.timeout_s + _SPARE_S
-    return [*guarded("gateway", lambda: _gateway(gateway), within_s), *_transports(settings)]
+    return [*guarded("gateway", lambda: _gateway(settings), within_s), *_transports(settings)]
 
 
-def _gateway(gateway: GatewaySettings) -> Iterator[Check]:
+def _gateway(settings: Settings) -> Iterator[Check]:
+    gateway = settings.gateway
     try:
-        token = read_token(gateway)
+        token = find_token(settings)
     except AgentError as error:
         yield of_problem("token", error.problem)
         yield from _shown_only(gateway)
         return
-    yield _token(gateway)
-    result = check_signature(gateway, token, SystemClock())
+    yield _token(token)
+    result = check_signature(gateway, token.value, SystemClock())
     if not result.is_reachable:
         yield of_problem("gateway", result.problem or problem("FA-GW-UNREACHABLE", detail="?"))
         return
@@ -74,9 +75,9 @@ def _pin(shown: Certificate) -> str:
     return f'fingerprint = "sha256:{shown.sha256}"'
 
 
-def _token(gateway: GatewaySettings) -> Check:
-    if (reached := token_file_warning(gateway)) is None:
-        return ok("token", "token 可读取", "the token can be read")
+def _token(token: Token) -> Check:
+    if (reached := reach_warning(token)) is None:
+        return ok("token", f"token 可读取,来自{token.source.zh}", f"the token can be read, from {token.source.en}")
     return warning(
         "token",
         f"token 文件对他人可读:{reached}",
@@ -195,7 +196,7 @@ def _search(settings: Settings) -> Iterator[Check]:
     url = qido_url(settings)
     zh, en = f"发送后用 QIDO-RS 向 {url} 核对", f"what was sent is asked for at {url} by QIDO-RS"
     try:
-        status = check_search(settings.gateway, read_token(settings.gateway), SystemClock(), url)
+        status = check_search(settings.gateway, find_token(settings).value, SystemClock(), url)
     except AgentError as error:
         yield of_problem("verify", error.problem)
         return

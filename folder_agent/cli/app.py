@@ -305,6 +305,63 @@ def add_user(
     raise typer.Exit(add(config or default_file(), name, role.value, language_of(lang)))
 
 
+secret = typer.Typer(
+    help="Keep the token safe.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.add_typer(secret, name="secret")
+
+
+@secret.command("set", epilog="Exit codes: 0 stored, 1 it cannot be stored, or is no token, 2 settings or usage.")
+def secret_set(
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Take it from a file.", show_default="a prompt, or what is piped in")
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", help="The service's account, which may read it, too.")
+    ] = None,
+    config: Config = None,
+    lang: Language = None,
+) -> None:
+    """Store the token for the settings file. Sealed by the system; asked for without showing it, or piped in."""
+    from folder_agent.cli.secret import keep
+
+    raise typer.Exit(keep(config or default_file(), file, account, language_of(lang)))
+
+
+@secret.command(
+    "status", epilog="Exit codes: 0 there is a token that can be read, 1 there is none, 2 settings or usage."
+)
+def secret_status(config: Config = None, as_json: Json = False, lang: Language = None) -> None:
+    """Tell where the token comes from. Never the token itself."""
+    from folder_agent.cli.secret import tell
+
+    raise typer.Exit(tell(config or default_file(), as_json=as_json, language=language_of(lang)))
+
+
+@secret.command("remove", epilog="Exit codes: 0 none is stored any more, 1 it cannot be removed, 2 usage.")
+def secret_remove(config: Config = None, lang: Language = None) -> None:
+    """Remove the stored token."""
+    from folder_agent.cli.secret import forget
+
+    raise typer.Exit(forget(config or default_file(), language_of(lang)))
+
+
+@app.command(
+    "support-bundle", epilog="Exit codes: 0 written, 1 it cannot be written, 2 the file is there already, or usage."
+)
+def support_bundle(
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", show_default="folder-agent-support-TIME.zip, here")
+    ] = None,
+    config: Config = None,
+    lang: Language = None,
+) -> None:
+    """Write a ZIP for support. Logs, settings without secrets, tallies, what doctor finds; nothing personal."""
+    from folder_agent.cli.support import support_bundle as write
+
+    raise typer.Exit(write(config or default_file(), out, language_of(lang)))
+
+
 @app.command("simulate-gateway", epilog="Exit codes: 0 ended, 1 it cannot listen or write, 2 usage.")
 def simulate_gateway(
     state: Annotated[Path | None, typer.Option("--state", help="Where everything received is kept.")] = None,

@@ -802,9 +802,9 @@ CATALOGUE: dict[str, Reason] = {
     "FA-CREDENTIALS": _reason(
         HOLD,
         "没有可用的 token({detail})",
-        "请管理员设置 token 或 token_file。",
+        "请管理员运行 folder-agent secret set 保存 token(或在设置中写 token、token_file),然后重新启动程序。",
         "there is no usable token ({detail})",
-        "Set token or token_file.",
+        "Store the token: folder-agent secret set (or set token or token_file); then start the agent again.",
     ),
     "FA-PURGE": _reason(
         WAIT,

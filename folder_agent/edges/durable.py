@@ -28,6 +28,7 @@ import hashlib
 import os
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -129,12 +130,13 @@ def rename_new(source: Path, target: Path) -> None:
     retrying(lambda: _rename(source, target))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write the file so that it is there whole, or as it was before; durable. Replaces what is there."""
+def write_whole(path: Path, content: bytes, opener: Callable[[str, int], int] | None = None) -> None:
+    """Write the file so that it is there whole, or as it was before; durable. Replaces what is there. `opener`, as
+    for `open`, makes the file where it is not for everybody."""
     part = part_of(path)
     try:
         _discard(part)
-        with part.open("xb") as writer:
+        with open(part, "xb", opener=opener) as writer:
             writer.write(content)
             sync_file(writer)
         retrying(lambda: _replace(part, path))  # Closed before: Windows refuses the other order
