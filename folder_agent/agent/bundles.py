@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from folder_agent.agent.dossier import Dossier, dossier_of
@@ -24,6 +25,7 @@ from folder_agent.core.unpacking import is_final
 _NEVER = float("inf")
 _SETTLING = "FA-SETTLING"
 _GROUP_SHARE = 20.0  # times what grouping took, between two: with many bundles it must not take the machine over
+_TOGETHER = 100  # bundles whose verdicts are noted in one transaction, in which no worker can write
 _ALONE_S = 60.0  # how often it is asked whether the exam of a sidecar that came alone has been delivered
 
 
@@ -32,6 +34,16 @@ class _Judged:
     group: Group
     look_at: float  # monotonic: when time alone may change the verdict
     ready_since: float | None = None  # monotonic: since when only files that may be another's keep it waiting
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What was found on one group; no verdict while it is not to be judged."""
+
+    judged: _Judged
+    group: Group
+    reading: SidecarReading | None = None
+    verdict: Verdict | None = None
 
 
 class Bundles:
@@ -107,8 +119,10 @@ class Bundles:
             self.intake.changed = self.intake.stale = False
             self._regroup(now)
             self._group_at = now + _GROUP_SHARE * (self._clock.monotonic() - now)
-        for judged in [j for j in self._judged.values() if j.look_at <= now]:
-            judged.look_at = self._judge(judged, now)
+        due = [judged for judged in self._judged.values() if judged.look_at <= now]
+        for begin in range(0, len(due), _TOGETHER):
+            cases = [self._judge(judged, now) for judged in due[begin : begin + _TOGETHER]]
+            self._journal.together(partial(self._settle, cases, now))
 
     def hear(self, orders: Iterable[Deed]) -> None:
         """Take in the orders for bundles of this drop folder. They stand in the ledger, so that a kill loses none; to
@@ -205,11 +219,16 @@ class Bundles:
             None,
         )
 
-    def _judge(self, judged: _Judged, now: float) -> float:
+    def _settle(self, cases: Sequence[_Case], now: float) -> None:
+        """Act upon verdicts, all in one transaction: each on its own would cost a sync of the disk or more."""
+        for case in cases:
+            case.judged.look_at = _NEVER if case.verdict is None else self._act(case, case.verdict, now)
+
+    def _judge(self, judged: _Judged, now: float) -> _Case:
         one = with_filled(judged.group) if self._rules.fill else judged.group
         bundle = self._bundle_of(one)
         if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
-            return _NEVER  # another bundle of that name is on its way; its shelving makes us group anew
+            return _Case(judged, one)  # another bundle of that name is on its way; its shelving makes us group anew
         reading = self._reading(one)
         delivered = self._delivered(one, reading)
         age = 0.0 if bundle is None else self._clock.now() - bundle.created_at
@@ -228,6 +247,12 @@ class Bundles:
         )
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
+        return _Case(judged, one, reading, verdict)
+
+    def _act(self, case: _Case, verdict: Verdict, now: float) -> float:
+        """Let the ledger know; when to judge again."""
+        one, reading = case.group, case.reading
+        bundle = self._bundle_of(one)
         if bundle is None:
             if not one.sidecars and _is_settling(verdict):
                 return _look_at(verdict)  # its sidecar may be on the way, or its files may belong elsewhere by header

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from folder_agent.core.errors import problem
 from folder_agent.core.lifecycle import BundleEvent, Transition, bundle_step
 from folder_agent.core.ports import Clock, Ledger, Publisher
 from folder_agent.core.records import BundleRecord, FileRecord
+
+
+class _Held(threading.local):
+    """What is to be told once the transaction that a thread is in has ended."""
+
+    tellings: list[Callable[[], None]] | None = None
 
 
 class Journal:
@@ -19,6 +27,17 @@ class Journal:
         self._clock = clock
         self._publisher = publisher
         self._personal: dict[int, tuple[str, ...]] = {}
+        self._held = _Held()
+
+    def together(self, action: Callable[[], None]) -> None:
+        """Persist all that `action` does in one transaction, and tell of it afterwards."""
+        self._held.tellings = tellings = list[Callable[[], None]]()
+        try:
+            self._ledger.together(action)
+        finally:
+            self._held.tellings = None
+        for tell in tellings:
+            tell()
 
     def know(self, bundle_id: int, personal: tuple[str, ...]) -> None:
         """The patient's values of a bundle, so that whoever is told of it can leave them out."""
@@ -32,22 +51,30 @@ class Journal:
         """A bundle's transition, and those of files that must become true in the same instant."""
         self._ledger.apply([*files, transition])
         after = transition.after
-        self._publisher.transition(
-            after, str(transition.before.state), str(transition.event), self._personal.get(after.id)
-        )
-        if not after.is_open:
-            self._personal.pop(after.id, None)
+        self._tell(after, str(transition.before.state), str(transition.event))
         return after
 
     def opened(self, bundle: BundleRecord) -> None:
         """A new bundle is in the ledger."""
-        self._publisher.transition(bundle, "", "open", self._personal.get(bundle.id))
+        self._tell(bundle, "", "open")
 
     def waits(self, bundle: BundleRecord) -> None:
         """What a bundle waits for has changed, and the ledger knows."""
-        self._publisher.waits(bundle, self._personal.get(bundle.id))
+        self._when_true(partial(self._publisher.waits, bundle, self._personal.get(bundle.id)))
 
     def overdue(self, bundle: BundleRecord) -> None:
         """A bundle has been incomplete for longer than its drop folder allows."""
         hours = round((self._clock.now() - bundle.created_at) / 3600)
-        self._publisher.notice(problem("FA-OVERDUE", f"{bundle.drop}#{bundle.id}", hours=hours))
+        told = problem("FA-OVERDUE", f"{bundle.drop}#{bundle.id}", hours=hours)
+        self._when_true(partial(self._publisher.notice, told))
+
+    def _tell(self, bundle: BundleRecord, before: str, event: str) -> None:
+        self._when_true(partial(self._publisher.transition, bundle, before, event, self._personal.get(bundle.id)))
+        if not bundle.is_open:
+            self._personal.pop(bundle.id, None)
+
+    def _when_true(self, tell: Callable[[], None]) -> None:
+        if self._held.tellings is None:
+            tell()
+        else:
+            self._held.tellings.append(tell)

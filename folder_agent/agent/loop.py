@@ -194,12 +194,12 @@ class Agent:
         if self._workers.room() <= 0:
             return  # of thousands that are ready, none could begin: their order is of no interest yet
         now = self._clock.now()
-        for bundle in self._ready(Action.SHELVE, now):
-            self._hand_out(bundle, now)
+        chosen = self._ready(Action.SHELVE, now)[: self._workers.room()]
         in_hand = sum(b.state not in ON_THE_WAY_TO_A_SHELF for d in self._desks.values() for b in d.in_hand())
-        room = self._gate.lets_through(now, in_hand)
-        for bundle in self._ready(Action.SEND, now)[: room if room is not None else None]:
-            self._hand_out(bundle, now)
+        most, room = self._gate.lets_through(now, in_hand), self._workers.room() - len(chosen)
+        chosen += self._ready(Action.SEND, now)[: room if most is None else min(most, room)]
+        if chosen:
+            self._hand_out(chosen, now)
 
     def _ready(self, action: Action, now: float) -> list[BundleRecord]:
         found = []
@@ -216,8 +216,14 @@ class Agent:
                     found.append(bundle)
         return in_order(found)
 
-    def _hand_out(self, bundle: BundleRecord, now: float) -> None:
-        if self._workers.room() > 0 and self._ledger.claim(bundle.id, self._rules.owner, now, LEASE_S):
+    def _hand_out(self, bundles: Sequence[BundleRecord], now: float) -> None:
+        claimed = list[BundleRecord]()
+
+        def claim() -> None:
+            claimed.extend(one for one in bundles if self._ledger.claim(one.id, self._rules.owner, now, LEASE_S))
+
+        self._ledger.together(claim)
+        for bundle in claimed:
             desk = self._desks[bundle.drop]
             desk.bundles.busy.add(bundle.id)
             self._workers.submit((desk, bundle))

@@ -90,6 +90,11 @@ class DropFolder(Protocol):
 class Ledger(Protocol):
     """The durable memory. Every method is one transaction: all of it is true afterwards (after fsync), or none."""
 
+    def together(self, action: Callable[[], None]) -> None:
+        """Make all that `action` has this ledger do, in this thread, one transaction: true when this ends, or, if it
+        raises, none of it. A call within it that raises is undone alone; what it reads is what it has written."""
+        ...
+
     def open_bundles(self) -> list[BundleRecord]:
         """Every bundle that is not shelved or withdrawn, oldest first."""
         ...

@@ -90,6 +90,15 @@ class FakeLedger:
         self._lock = threading.RLock()
         self._rows = _Rows()
 
+    def together(self, action: Callable[[], None]) -> None:
+        with self._lock:
+            before = self._rows
+            try:
+                action()
+            except BaseException:
+                self._rows = before
+                raise
+
     def open_bundles(self) -> list[BundleRecord]:
         found = [bundle for bundle in self._rows.bundles.values() if _is_open(bundle)]
         return sorted(found, key=lambda bundle: (bundle.created_at, bundle.id))

@@ -215,15 +215,20 @@ def test_a_full_disk_undoes_the_call_and_passes(path: Path) -> None:
         files = sight(ledger, "a")
         engine = engine_of(ledger)
         pages = engine.run("PRAGMA page_count").fetchone()[0]
-        engine.run(f"PRAGMA max_page_count = {pages}")
+
+        def hold_at(most: int) -> None:
+            with engine.writer():
+                engine.run(f"PRAGMA max_page_count = {most}")
+
+        hold_at(pages)
         for _ in range(2):
             with pytest.raises(AgentError) as caught:
                 sight(ledger, *(f"new/{number}" for number in range(2_000)))
             assert caught.value.problem == problem("FA-DISK-FULL", where="ledger")
             assert caught.value.disposition == Disposition.RETRY
-            engine.run(f"PRAGMA max_page_count = {pages}")  # the connection is a new one
+            hold_at(pages)  # the connection is a new one
         assert ledger.open_files("ct") == files
-        engine.run("PRAGMA max_page_count = 1000000")
+        hold_at(1_000_000)
         assert len(sight(ledger, *(f"new/{number}" for number in range(2_000)))) == 2_000
 
 
@@ -391,13 +396,13 @@ for number in range(1_000_000):
 def test_no_question_of_a_look_reads_a_whole_table(path: Path) -> None:
     with opened(path) as ledger:
         engine, statements = engine_of(ledger), list[tuple[str, tuple[object, ...]]]()
-        fetch = engine.fetch
+        execute = engine.execute_sql  # type: ignore[attr-defined]
 
-        def noting(query: object) -> list[object]:
-            statements.append(query.sql())  # type: ignore[attr-defined]
-            return fetch(query)  # type: ignore[arg-type]
+        def noting(sql: str, values: tuple[object, ...] = ()) -> object:
+            statements.append((sql, values))
+            return execute(sql, values)
 
-        engine.fetch = noting  # type: ignore[method-assign, assignment]
+        engine.execute_sql = noting  # type: ignore[attr-defined]
         ledger.open_bundles()
         ledger.open_files("ct")
         ledger.files_of(1)
@@ -407,6 +412,7 @@ def test_no_question_of_a_look_reads_a_whole_table(path: Path) -> None:
         ledger.history(1)
         ledger.find_bundles("x")
         ledger.latest_bundles()
+        engine.execute_sql = execute  # type: ignore[attr-defined]
         for sql, values in statements:
             plan = [row[3] for row in engine.run("EXPLAIN QUERY PLAN " + sql, values).fetchall()]
             scans = [line for line in plan if line.startswith("SCAN") and "INDEX" not in line]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, ClassVar
 
 from peewee import Database, Model, Query
@@ -24,12 +24,12 @@ class Connections:
         self._lock = threading.Lock()
         self._held: list[tuple[threading.Thread, Any]] = []
 
-    def keep(self, connection: Any) -> None:
-        """Add this thread's connection, and close those whose threads have ended."""
+    def keep(self, connection: Any, *, shared: bool = False) -> None:
+        """Add this thread's connection, or one that all threads share, and close those whose threads have ended."""
         with self._lock:
             ended = [held for thread, held in self._held if not thread.is_alive()]
             self._held = [pair for pair in self._held if pair[0].is_alive()]
-            self._held.append((threading.current_thread(), connection))
+            self._held.append((threading.main_thread() if shared else threading.current_thread(), connection))
         _close(ended)
 
     def forget(self, connection: Any) -> None:
@@ -70,6 +70,14 @@ class Engine(Database):
         """An expression: the number, which is not negative, without its fraction."""
         raise NotImplementedError
 
+    def writer(self) -> AbstractContextManager[None]:
+        """Inside, this thread uses the one connection that all writers share (`one_writer`), by turns."""
+        return nullcontext()
+
+    def is_writing(self) -> bool:
+        """Whether the connection in use is in a transaction that has not been given up."""
+        return self.in_transaction()
+
     def lock_schema(self) -> None:
         """Keep other processes from migrating until this transaction ends."""
         raise NotImplementedError
@@ -87,7 +95,7 @@ class Engine(Database):
         raise NotImplementedError
 
     def discard(self) -> None:
-        """Drop this thread's connection, whatever state it is in; the next call makes another."""
+        """Drop the connection in use, whatever state it is in; the next call makes another."""
         with suppress(*FOREIGN):
             self.close()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from folder_agent.core.errors import StaleState
 from folder_agent.core.lifecycle import BundleState, FileState, Transition
@@ -21,6 +21,10 @@ _T = TypeVar("_T")
 
 class PeeweeLedger(Compacting, Browsing):
     """The Ledger port on a database; its promises stand there. Safe for any number of threads and processes."""
+
+    def together(self, action: Callable[[], None]) -> None:
+        with self._session.writing():
+            action()
 
     def sight(
         self, drop: str, sightings: Iterable[Sighting], kinds: Mapping[str, FileKind], at: float
@@ -53,19 +57,16 @@ class PeeweeLedger(Compacting, Browsing):
                 self._change([(record.state, record) for record in chunk])
 
     def claim(self, bundle_id: int, owner: str, now: float, lease_s: float) -> bool:
-        bundle = self._tables.bundle
-        is_ours_to_take = bundle.owner.is_null() | (bundle.lease_until < now) | (bundle.owner == owner)
-        query = bundle.update(owner=owner, lease_until=now + lease_s).where(
-            (bundle.id == bundle_id) & bundle.open_key.is_null(False) & is_ours_to_take
+        return self._update_claim(
+            'SET "owner" = ?, "lease_until" = ? WHERE "id" = ? AND "open_key" IS NOT NULL '
+            'AND ("owner" IS NULL OR "lease_until" < ? OR "owner" = ?)',
+            (owner, now + lease_s, bundle_id, now, owner),
         )
-        with self._session.writing():
-            return bool(query.execute() == 1)
 
     def release(self, bundle_id: int, owner: str) -> None:
-        bundle = self._tables.bundle
-        query = bundle.update(owner=None, lease_until=None).where((bundle.id == bundle_id) & (bundle.owner == owner))
-        with self._session.writing():
-            query.execute()
+        self._update_claim(
+            'SET "owner" = NULL, "lease_until" = NULL WHERE "id" = ? AND "owner" = ?', (bundle_id, owner)
+        )
 
     def remember(self, name: str, value: str | None) -> None:
         note = self._tables.note
@@ -125,10 +126,19 @@ class PeeweeLedger(Compacting, Browsing):
             raise StaleState(f"{len(changes) - changed} of {len(changes)} rows had moved on")
 
     def _close_files(self, bundle_ids: Sequence[int]) -> None:
-        """What is on a shelf is open no longer: its path in the drop folder is free for a newcomer."""
-        if bundle_ids:
-            file = self._tables.file
-            file.update(is_open=False, open_key=None).where(file.bundle_id.in_(bundle_ids)).execute()
+        """What is on a shelf is open no longer: its path in the drop folder is free for a newcomer, and nobody has a
+        claim on it."""
+        for bundle_id in bundle_ids:
+            self._run('UPDATE "files" SET "is_open" = ?, "open_key" = NULL WHERE "bundle_id" = ?', (False, bundle_id))
+            self._run('UPDATE "bundles" SET "owner" = NULL, "lease_until" = NULL WHERE "id" = ?', (bundle_id,))
+
+    def _update_claim(self, change: str, values: Sequence[object]) -> bool:
+        with self._session.writing():
+            return bool(self._run(f'UPDATE "bundles" {change}', values).rowcount == 1)
+
+    def _run(self, sql: str, values: Sequence[object]) -> Any:
+        engine = self._session.engine
+        return engine.run(sql.replace("?", engine.param), values)
 
     def _tell(self, rows: Sequence[codec.Values]) -> None:
         self._session.engine.insert_rows(self._tables.history, HISTORY_COLUMNS, rows)

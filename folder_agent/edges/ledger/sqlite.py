@@ -6,11 +6,13 @@ Touches that file, its -wal and -shm, and the folder that it lies in.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from peewee import Model, SqliteDatabase
+from peewee import Model, SqliteDatabase, _ConnectionState
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
@@ -26,6 +28,15 @@ _SETTINGS: dict[str, str | int] = {
     "secure_delete": "fast",  # what is overwritten does not linger in the file, where that costs nothing
     "journal_size_limit": 64 * 1024 * 1024,  # bytes: a -wal that one huge look blew up shrinks again
 }
+
+
+class _Connection(threading.local):
+    """Which of its connections a thread uses now: for reading its own, for writing the one that all share, whose cache
+    of pages stays warm because nobody else changes them."""
+
+    def __init__(self) -> None:
+        self.own = _ConnectionState()
+        self.is_writer = False
 
 
 class SqliteEngine(Engine, SqliteDatabase):
@@ -45,10 +56,31 @@ class SqliteEngine(Engine, SqliteDatabase):
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
         self.path = path
+        self._connections, self._writer = _Connection(), _ConnectionState()
         where = path.absolute().as_uri() + "?mode=" + ("ro" if readonly else "rw")
         pragmas = {"query_only": "on"} if readonly else _SETTINGS
         # Any thread may close a connection (Connections.close), but only its own ever uses it.
         super().__init__(where, pragmas=pragmas, timeout=BUSY_S, uri=True, check_same_thread=False)
+
+    @property
+    def _state(self) -> Any:
+        """peewee's state of the connection in use."""
+        return self._writer if self._connections.is_writer else self._connections.own
+
+    @_state.setter
+    def _state(self, state: Any) -> None:
+        """peewee would have one a thread."""
+
+    @contextmanager
+    def writer(self) -> Iterator[None]:
+        before, self._connections.is_writer = self._connections.is_writer, True
+        try:
+            yield
+        finally:
+            self._connections.is_writer = before
+
+    def is_writing(self) -> bool:
+        return bool(not self._state.closed and self._state.conn.in_transaction)
 
     def create(self) -> None:
         """Make the folder and an empty file for the owner alone; -wal and -shm take over the file's rights."""
@@ -79,8 +111,7 @@ class SqliteEngine(Engine, SqliteDatabase):
 
     def rollback(self) -> None:
         """A full disk has SQLite roll back by itself; saying so again would hide why."""
-        database: Any = self
-        if database.connection().in_transaction:
+        if self.is_writing():
             super().rollback()
 
     def _run_many(self, sql: str, rows: Sequence[Values]) -> int:
@@ -92,7 +123,7 @@ class SqliteEngine(Engine, SqliteDatabase):
     def _connect(self) -> Any:
         parent: Any = super()
         connection = parent._connect()
-        self.connections.keep(connection)
+        self.connections.keep(connection, shared=self._connections.is_writer)
         return connection
 
 
