@@ -73,6 +73,8 @@ class Bundles:
         self.dossiers: dict[int, Dossier] = {}  # of bundles that may be sent as they are now
         self.verdicts: dict[int, tuple[Problem, ...]] = {}  # unmasked, for the note beside the patient's own files
         self.busy: set[int] = set()  # in a worker's hands
+        self.fresh = True  # what is ready may be another than when that was asked last
+        self._leaving: set[int] = set()  # on their way to a shelf
         self._archives: list[Member] = []
         self._unassigned: tuple[Member, ...] = ()
         self._troubles: dict[str, tuple[Stamp, Problem, float]] = {}  # of archives; until when (monotonic)
@@ -86,16 +88,19 @@ class Bundles:
 
     def pinned(self) -> frozenset[int]:
         """Bundles whose files only a worker may touch."""
-        on_the_way = (b.id for b in self.open.values() if b.state in ON_THE_WAY_TO_A_SHELF)
-        return frozenset(self.busy.union(on_the_way))
+        return frozenset(self.busy | self._leaving)
 
     def keep(self, bundle: BundleRecord) -> None:
         """Take over a bundle's newest record; a closed one is forgotten."""
         if bundle.is_open:
             self.open[bundle.id] = bundle
             self._by_key[bundle.key] = bundle.id
+            self.fresh = True
+            if bundle.state in ON_THE_WAY_TO_A_SHELF:
+                self._leaving.add(bundle.id)
             return
         self.open.pop(bundle.id, None)
+        self._leaving.discard(bundle.id)
         self.intake.stale = True  # what it left behind may be another's
         self.dossiers.pop(bundle.id, None)
         self.verdicts.pop(bundle.id, None)
@@ -333,6 +338,7 @@ class Bundles:
             bundle = self._step(bundle, BundleEvent.COMPLETE, reasons=(), overdue=False, **what)
         files = self.intake.records(_paths(one))
         self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field)
+        self.fresh = True
 
     def _refuse(self, bundle: BundleRecord, reading: SidecarReading | None, verdict: Refused) -> None:
         reasons = tuple(problem_.masked() for problem_ in verdict.problems)

@@ -22,6 +22,7 @@ from folder_agent.core.retrying import RetryRules
 
 LOOK_SPACING_S = 0.2  # the least time between two looks, however many hints come
 LOOK_SHARE = 5.0  # and at least so many times what the last look took: looking never takes the machine over
+SUPERVISE_S = 0.5
 LOOK_AGAIN_S = 5.0  # how soon a drop folder that is out of reach is asked again
 
 NoteMaker = Callable[[Dossier | None, Sequence[Problem] | None], Note]
@@ -68,6 +69,7 @@ class Desk:
         self.hinted = threading.Event()
         self.look_at = 0.0  # monotonic
         self.not_before = 0.0  # monotonic: no hint brings a look before this
+        self._supervise_at = 0.0  # monotonic
         self._clock = clock
 
     @property
@@ -81,12 +83,21 @@ class Desk:
         if not due or now < self.not_before:
             return False
         self.hinted.clear()
+        self.bundles.fresh = self.bundles.fresh or self.intake.outage is not None  # it may be over
         reached = self.intake.look(self.bundles.pinned())
         took = self._clock.monotonic() - now
         self.setup.looked(took)
         self.shelf.emptied.tidy()
         self.not_before = now + took + max(LOOK_SPACING_S, LOOK_SHARE * took)
         self.look_at = now + (self.setup.scan_s if reached else min(self.setup.scan_s, LOOK_AGAIN_S))
+        return True
+
+    def is_to_be_supervised(self) -> bool:
+        """Whether it is time to ask how the watcher is."""
+        now = self._clock.monotonic()
+        if now < self._supervise_at:
+            return False
+        self._supervise_at = now + SUPERVISE_S
         return True
 
     def next_due(self) -> float:

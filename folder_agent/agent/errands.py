@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from folder_agent.agent.delivery import Delivery
 from folder_agent.agent.desk import Desk, Rules
@@ -14,8 +14,18 @@ from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, StaleState, problem
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
 from folder_agent.core.ports import Clock, Gateway, Ledger, Publisher
-from folder_agent.core.records import BundleRecord
+from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.retrying import delay
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one errand: the error that ended it, for the gate; or the bundle as it was closed, with the files
+    that were shelved with it. Neither: the ledger knows how far it came."""
+
+    error: AgentError | None = None
+    shelved: BundleRecord | None = None
+    files: Sequence[FileRecord] = ()
 
 
 class Errands:
@@ -39,25 +49,29 @@ class Errands:
         self._rules, self._jitter = rules, jitter
         self._contact, self._is_stopping = contact, is_stopping
 
-    def run(self, job: tuple[Desk, BundleRecord]) -> AgentError | None:
-        """Carry one bundle as far as it goes now. The error that ended it is for the gate."""
+    def run(self, job: tuple[Desk, BundleRecord]) -> Outcome:
+        """Carry one bundle as far as it goes now."""
         desk, bundle = job
+        outcome = self._run(desk, bundle)
+        if outcome.shelved is None:  # else the claim ended with it
+            with suppress(AgentError, StaleState):  # a claim that is left is our own, and ends by itself
+                self._ledger.release(bundle.id, self._rules.owner)
+        return outcome
+
+    def _run(self, desk: Desk, bundle: BundleRecord) -> Outcome:
         try:
             if bundle.state in ON_THE_WAY_TO_A_SHELF:
                 return self._shelve(desk, bundle)
             return self._deliver(desk, bundle)
         except StaleState:
-            return None  # somebody else (an operator's command) moved it in the meantime: look again
+            return Outcome()  # somebody else (an operator's command) moved it in the meantime: look again
         except Exception as raw:  # noqa: BLE001  a bundle's boundary, for what no state has been found for
             error = self._as_error(raw)
             with suppress(AgentError, StaleState):  # a ledger that refuses this, too, is the loop's to notice
                 self._put_off(bundle.id, error)
-            return error
-        finally:
-            with suppress(AgentError, StaleState):  # a claim that is left is our own, and ends by itself
-                self._ledger.release(bundle.id, self._rules.owner)
+            return Outcome(error)
 
-    def _deliver(self, desk: Desk, bundle: BundleRecord) -> AgentError | None:
+    def _deliver(self, desk: Desk, bundle: BundleRecord) -> Outcome:
         dossier = desk.bundles.dossiers[bundle.id].with_records(self._ledger.files_of(bundle.id))
         drop, journal = desk.setup.drop, self._journal
         delivery = Delivery(drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
@@ -69,18 +83,18 @@ class Errands:
             error = self._as_error(raw)
             if not self._is_stopping():  # stopping is no failure: SENDING is what the next start goes on from
                 delivery.after(bundle, error, self._rules.retry, self._jitter())
-            return error
+            return Outcome(error)
         self._contact()
-        self._shelve(desk, committed, dossier)
-        return None
+        return self._shelve(desk, committed, dossier)
 
-    def _shelve(self, desk: Desk, bundle: BundleRecord, dossier: Dossier | None = None) -> AgentError | None:
+    def _shelve(self, desk: Desk, bundle: BundleRecord, dossier: Dossier | None = None) -> Outcome:
         note = desk.setup.note(dossier, desk.bundles.verdicts.get(bundle.id))
         try:
-            desk.shelf.run(bundle, self._rules.today(), note)
+            shelved, files = desk.shelf.run(bundle, self._rules.today(), note)
         except Exception as raw:  # noqa: BLE001  a bundle's boundary, as above
             self._put_off(bundle.id, self._as_error(raw))
-        return None
+            return Outcome()
+        return Outcome(None, shelved, files)
 
     def _as_error(self, raw: Exception) -> AgentError:
         """Our own errors as they are; anything else is a fault of ours, told to the publisher, and tried again."""

@@ -12,15 +12,16 @@ from dataclasses import replace
 
 from folder_agent.agent.concerns import Concerns
 from folder_agent.agent.desk import Desk, DropSetup, Rules
-from folder_agent.agent.errands import Errands
+from folder_agent.agent.errands import Errands, Outcome
 from folder_agent.agent.gatekeeper import Gatekeeper
 from folder_agent.agent.journal import Journal
+from folder_agent.agent.lineup import Lineup
 from folder_agent.agent.notices import Notices
 from folder_agent.agent.unpacking import Unpacking
 from folder_agent.agent.workers import Workers
 from folder_agent.core.errors import AgentError, Disposition, Problem, StaleState
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, SENDABLE
-from folder_agent.core.planning import Action, in_order, is_due_to_outage, next_action
+from folder_agent.core.planning import Action, is_due_to_outage
 from folder_agent.core.ports import Clock, Gateway, Ledger, Publisher
 from folder_agent.core.records import BundleRecord
 
@@ -62,10 +63,9 @@ class Agent:
             contact=self._gate.contact,
             is_stopping=lambda: self._stop,
         )
-        self._workers: Workers[tuple[Desk, BundleRecord], AgentError | None] = Workers(
-            rules.workers, errands.run, self._wake.set
-        )
+        self._workers: Workers[tuple[Desk, BundleRecord], Outcome] = Workers(rules.workers, errands.run, self._wake.set)
         self._notices = Notices(ledger, clock, self._concerns, rules.today, rules.local, self._wake.set)
+        self._lineup = Lineup(rules.retry.max_s)
         self._unpacking = Unpacking(clock, publisher, self._wake.set)
         self._knock = ledger.recall("knock")
         self._knock_at = 0.0
@@ -174,7 +174,8 @@ class Agent:
         self._hear_operator()
         more = False
         for desk in self._desks.values():
-            self._concerns.settle("watcher", desk.name, desk.setup.supervise())
+            if desk.is_to_be_supervised():
+                self._concerns.settle("watcher", desk.name, desk.setup.supervise())
             if desk.look():
                 self._concerns.settle("outage", desk.name, desk.intake.outage)
                 self._concerns.settle("unlisted", desk.name, desk.intake.unlisted())
@@ -193,28 +194,14 @@ class Agent:
         self._unpacking.dispatch(self._desks.values())
         if self._workers.room() <= 0:
             return  # of thousands that are ready, none could begin: their order is of no interest yet
-        now = self._clock.now()
-        chosen = self._ready(Action.SHELVE, now)[: self._workers.room()]
-        in_hand = sum(b.state not in ON_THE_WAY_TO_A_SHELF for d in self._desks.values() for b in d.in_hand())
+        now, desks, line = self._clock.now(), self._desks, self._lineup
+        line.refresh(desks, now, self._clock.monotonic())
+        chosen = line.take(desks, Action.SHELVE, now, self._workers.room())
+        in_hand = sum(b.state not in ON_THE_WAY_TO_A_SHELF for desk in desks.values() for b in desk.in_hand())
         most, room = self._gate.lets_through(now, in_hand), self._workers.room() - len(chosen)
-        chosen += self._ready(Action.SEND, now)[: room if most is None else min(most, room)]
+        chosen += line.take(desks, Action.SEND, now, room if most is None else min(most, room))
         if chosen:
             self._hand_out(chosen, now)
-
-    def _ready(self, action: Action, now: float) -> list[BundleRecord]:
-        found = []
-        longest = self._rules.retry.max_s
-        for desk in self._desks.values():
-            if desk.intake.outage is not None:
-                continue
-            for bundle in desk.bundles.open.values():
-                # A time further away than any delay is one from before somebody set the clock back: it is due.
-                at = now if bundle.due_at is None or bundle.due_at - now <= longest else bundle.due_at
-                if bundle.id in desk.bundles.busy or next_action(bundle, at) is not action:
-                    continue
-                if action is Action.SHELVE or bundle.id in desk.bundles.dossiers:
-                    found.append(bundle)
-        return in_order(found)
 
     def _hand_out(self, bundles: Sequence[BundleRecord], now: float) -> None:
         claimed = list[BundleRecord]()
@@ -229,13 +216,17 @@ class Agent:
             self._workers.submit((desk, bundle))
 
     def _take_results(self) -> None:
-        for (desk, bundle), error in self._workers.results():
+        for (desk, bundle), outcome in self._workers.results():
             desk.bundles.busy.discard(bundle.id)
+            error = outcome.error
             if error is not None and error.disposition is Disposition.FATAL:
                 raise error
             if error is not None:
                 self._gate.failed(error)
-            desk.refresh(self._ledger.bundle(bundle.id), self._ledger.files_of(bundle.id))
+            if outcome.shelved is not None:
+                desk.refresh(outcome.shelved, outcome.files)
+            else:
+                desk.refresh(self._ledger.bundle(bundle.id), self._ledger.files_of(bundle.id))
 
     def _waiting(self) -> int:
         """How many bundles would be sent if they might."""
@@ -291,7 +282,8 @@ class Agent:
         now, wall = self._clock.monotonic(), self._clock.now()
         if any(desk.may_move_soon(now) for desk in self._desks.values()):
             return False
-        if self._ready(Action.SHELVE, wall):
+        desks = self._desks.values()
+        if self._lineup.ready(desks, Action.SHELVE, wall):
             return False
         # While the gate is shut, the next probe is a later time, however soon it is.
-        return not (self._ready(Action.SEND, wall) and self._gate.is_open)
+        return not (self._gate.is_open and self._lineup.ready(desks, Action.SEND, wall))

@@ -13,6 +13,7 @@ from folder_agent.agent.emptied import Emptied
 from folder_agent.agent.journal import Journal
 from folder_agent.core.errors import AgentError, StaleState
 from folder_agent.core.folders import left_by
+from folder_agent.core.grouping import folder_of
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, Transition, bundle_step, file_step
 from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves
 from folder_agent.core.records import BundleRecord, FileRecord
@@ -33,8 +34,9 @@ class Shelf:
         self._clock, self._journal = clock, journal
         self.emptied = Emptied(drop.name, shelves, ledger, clock)
 
-    def run(self, bundle: BundleRecord, day: str, note: Note) -> BundleRecord:
-        """Shelve the bundle; AgentError where that must be tried again later."""
+    def run(self, bundle: BundleRecord, day: str, note: Note) -> tuple[BundleRecord, list[FileRecord]]:
+        """Shelve the bundle, which closes with the files that it took along; AgentError where that must be tried again
+        later."""
         bundle = self._aim(bundle, day)
         target = bundle.target or ""
         files = [file for file in self._ledger.files_of(bundle.id) if file.is_open]
@@ -43,13 +45,14 @@ class Shelf:
             if self._shelves.read(target, name) is None:
                 self._shelves.write_note(target, name, content)
         lost = self._move(bundle, files, target)
-        own, shared = left_by([file.path for file in files], bundle.key)
-        self._shelves.sync(target, [*own, *shared])
+        paths = [file.path for file in files]
+        own, shared = left_by(paths, bundle.key)
+        self._shelves.sync(target, sorted({folder_of(path) for path in paths}))
         self._shelves.tidy(own)
         self.emptied.note(shared)
         why = tuple(reason for reason in bundle.reasons if reason.code not in PASSING)
         done = bundle_step(bundle, BundleEvent.SHELVE, self._clock.now(), is_open=False, due_at=None, reasons=why)
-        return self._journal.apply(done, lost)
+        return self._journal.apply(done, lost), [replace(file, is_open=False) for file in files]
 
     def _aim(self, bundle: BundleRecord, day: str) -> BundleRecord:
         if bundle.target is not None:

@@ -329,6 +329,8 @@ def _nearest_of(fits: set[int], groups: Sequence[Group], member: Member) -> set[
 
 def _with(one: Group, more: Sequence[Member], arriving: int) -> Group:
     """A folder with files of its own takes what is in it; its sidecar alone may be one whose images lie elsewhere."""
+    if not more and not arriving:
+        return one
     files = _by_path([*one.files, *more]) if more else one.files
     takes_more = not one.is_folder or not any(member.kind in _OF_AN_EXAM for member in one.files)
     return replace(one, files=files, is_unsure=takes_more and arriving > 0, arriving=arriving if takes_more else 0)

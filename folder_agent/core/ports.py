@@ -329,7 +329,8 @@ class Shelves(Protocol):
         ...
 
     def sync(self, target: str, folders: Sequence[str]) -> None:
-        """Make every move so far durable: the target's folders and those of the drop that files were moved out of."""
+        """Make every move so far durable: the target's folders and those of the drop that files were moved out of (""
+        is the drop itself). After `prepare`."""
         ...
 
     def tidy(self, folders: Sequence[str]) -> None:

@@ -622,16 +622,35 @@ def test_tidying_removes_what_it_is_told_deepest_first_and_nothing_else(site: Si
 
 @POSIX
 def test_syncing_reaches_every_folder_that_was_written_to(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
     stamp, target = site.put("CT1/a/1.dcm"), site.target()
-    site.shelves.move("CT1/a/1.dcm", target, "a/1.dcm", stamp)
-    synced: set[Path] = set()
-    monkeypatch.setattr(durable, "sync_folder", synced.add)
-    site.shelves.sync(target, ["CT1/a", "CT1", "tidied/before"])
     place = Path(target)
-    assert synced == {
-        *(place, place / "a", place.parent, place.parent.parent),
-        *(site.root, site.root / "CT1", site.root / "CT1" / "a"),
-    }
+    assert {place.parent, place.parent.parent} <= set(synced)  # by `prepare`
+    synced.clear()
+    site.shelves.move("CT1/a/1.dcm", target, "a/1.dcm", stamp)
+    site.shelves.sync(target, ["CT1/a", "CT1", "tidied/before"])
+    assert set(synced) == {place, place / "a", site.root / "CT1", site.root / "CT1" / "a"}
+    synced.clear()
+    site.shelves.sync(target, [""])
+    assert set(synced) == {place, place / "a", site.root}
+
+
+@POSIX
+def test_a_days_folder_is_synced_once_for_all_its_bundles(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+    day = Path(site.target()).parent
+    assert day.parent in synced
+    synced.clear()
+    site.shelves.prepare(str(day / "another"))
+    assert day in synced
+    assert day.parent not in synced
+    (day / "CT1").rmdir()
+    (day / "another").rmdir()
+    day.rmdir()
+    site.shelves.prepare(str(day / "another"))  # somebody removed it: it is a new one
+    assert day.parent in synced
 
 
 def test_beside_the_bundles_nothing_counts_as_failed(site: Site) -> None:

@@ -37,6 +37,7 @@ class RealShelves:
         self._shelves = {"done": done.absolute(), "failed": failed.absolute()}
         self._failed = frozenset({normal(failed)})
         self._both = frozenset({normal(done), normal(failed)})
+        self._durable_day: Path | None = None  # whose entry is on the disk
 
     def choose(self, shelf: str, day: str, name: str, attempt: int) -> str:
         return target_text(self._shelves[shelf] / safe_name(day) / numbered(name, attempt))
@@ -52,10 +53,18 @@ class RealShelves:
                 self._root.stat()  # A share that is away must not be made anew where it was
                 self._check()
             is_new = there(path) is None
+            if is_new and there(path.parent) is None:
+                self._durable_day = None
             durable.make_folder(path)
             if not is_new:
                 durable.sync_folders(path)  # what an interrupted try has made is not durable by being there
-            durable.sync_folder(path.parent.parent)  # nor is the day's folder
+            self._sync_day(path.parent)  # nor is the day's folder
+
+    def _sync_day(self, day: Path) -> None:
+        """Make the entry of a day's folder durable, once: it is the same for every bundle of that day."""
+        if self._durable_day != day:
+            durable.sync_folder(day.parent)
+            self._durable_day = day
 
     def write_note(self, target: str, name: str, content: bytes) -> None:
         with errors_of(self._shelf_of(target)):
@@ -91,10 +100,8 @@ class RealShelves:
     def sync(self, target: str, folders: Sequence[str]) -> None:
         with errors_of(self._shelf_of(target)):
             path = target_path(target)
-            sources = {self._root, *(below(self._root, folder) for folder in folders if folder)}
-            durable.sync_folders(path)
-            durable.sync_folder(path.parent)
-            durable.sync_folder(path.parent.parent)
+            sources = {below(self._root, folder) if folder else self._root for folder in folders}
+            durable.sync_folders(path)  # `prepare` has synced those above it
             for folder in filter(there, sources):
                 with suppress(FileNotFoundError):  # another bundle of that folder has just tidied it away
                     durable.sync_folder(folder)
