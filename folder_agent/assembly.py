@@ -139,7 +139,7 @@ class Assembly(AbstractContextManager["Assembly"]):
         return DropSetup(
             drop=drop,
             shelves=self.shelves[settings.name],
-            rules=bundle_rules(settings, remote=drop.is_remote),
+            rules=bundle_rules(settings, remote=drop.is_remote, sends_images=self.gateway.images is not None),
             layout=settings.layout,
             scan_s=settings.scan_s,
             note=self._notes(drop, settings.fill),
@@ -277,7 +277,7 @@ def local_day(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().date().isoformat()
 
 
-def bundle_rules(drop: DropSettings, *, remote: bool) -> BundleRules:
+def bundle_rules(drop: DropSettings, *, remote: bool, sends_images: bool = True) -> BundleRules:
     """A drop folder's rules, in seconds."""
     settle_s = drop.settle_s if drop.settle_s is not None else (REMOTE_SETTLE_S if remote else LOCAL_SETTLE_S)
     return BundleRules(
@@ -288,6 +288,7 @@ def bundle_rules(drop: DropSettings, *, remote: bool) -> BundleRules:
         deadline_s=drop.deadline_h * 3600,
         fail_when_overdue=drop.on_deadline == "fail",
         fill=drop.fill,
+        eager=drop.eager and sends_images,
     )
 
 

@@ -202,6 +202,7 @@ class DropSettings(Section):
     on_deadline: Literal["wait", "fail"] = "wait"
     scan_s: float = Field(30, ge=0.1, le=3600)
     fill: bool = True
+    eager: bool = False
     keep_done_days: int | None = Field(None, ge=1, le=36500)  # None: done/ is not purged by age
     min_free_gb: float | None = Field(None, gt=0, le=1_000_000)  # None: nor for want of space
     observer: Literal["auto", "native", "scan"] = "auto"

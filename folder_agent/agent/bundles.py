@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from folder_agent.agent.ahead import Ahead
 from folder_agent.agent.dossier import Dossier, dossier_of
 from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
 from folder_agent.core.answers import AnswerRules, answer
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
-from folder_agent.core.errors import Problem, StaleState, problem
+from folder_agent.core.errors import AgentError, Problem, StaleState, problem
 from folder_agent.core.exam import personal_values
 from folder_agent.core.filling import with_filled
 from folder_agent.core.grouping import Group, Grouping, Member
 from folder_agent.core.headers import exam_of_group
-from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState
+from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState, FileState
 from folder_agent.core.ports import Clock, Ledger
 from folder_agent.core.records import Act, BundleRecord, Deed, FileKind, SidecarReading, Stamp
 from folder_agent.core.unpacking import is_final
@@ -34,6 +35,7 @@ class _Judged:
     group: Group
     look_at: float  # monotonic: when time alone may change the verdict
     ready_since: float | None = None  # monotonic: since when only files that may be another's keep it waiting
+    is_blocked: bool = False  # a file of it is being sent ahead, for another bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Bundles:
         self.busy: set[int] = set()  # in a worker's hands
         self.fresh = True  # what is ready may be another than when that was asked last
         self._leaving: set[int] = set()  # on their way to a shelf
+        self.ahead = Ahead(intake, clock, rules)
         self._archives: list[Member] = []
         self._unassigned: tuple[Member, ...] = ()
         self._troubles: dict[str, tuple[Stamp, Problem, float]] = {}  # of archives; until when (monotonic)
@@ -101,6 +104,7 @@ class Bundles:
             return
         self.open.pop(bundle.id, None)
         self._leaving.discard(bundle.id)
+        self.ahead.forget(bundle.id)
         self.intake.stale = True  # what it left behind may be another's
         self.dossiers.pop(bundle.id, None)
         self.verdicts.pop(bundle.id, None)
@@ -116,6 +120,14 @@ class Bundles:
         judged = self._judged.get(bundle.key)
         if judged is not None:
             judged.look_at = self._clock.monotonic() + max(self._rules.settle_s, 1.0)
+
+    def sent_ahead(self, bundle_id: int, error: AgentError | None, pause: Callable[[int], float]) -> None:
+        """A worker is done with what it sent ahead of a bundle."""
+        self.ahead.ended(bundle_id, error, pause)
+        self.fresh = True
+        for judged in self._judged.values():
+            if judged.is_blocked:
+                judged.is_blocked, judged.look_at = False, self._clock.monotonic()
 
     def judge(self) -> None:
         """Group anew if anything changed, and judge what changed or what time may have changed."""
@@ -209,20 +221,20 @@ class Bundles:
         }
         self._let_go(found.values(), pinned)
         for bundle in list(self.open.values()):
-            if bundle.id not in pinned and bundle.key not in found:
+            if bundle.id not in pinned and bundle.key not in found and bundle.id not in self.ahead.in_hand:
                 self._withdraw(bundle)
 
     def _let_go(self, groups: Iterable[Group], pinned: frozenset[int]) -> None:
         """A file that left its group is its bundle's no more: it must not be shelved or closed along with it."""
         owner = {member.path: self._by_key.get(one.key) for one in groups for member in one.members}
-        self.intake.assign(
-            [
-                path
-                for path, tracked in self.intake.tracked.items()
-                if (was := tracked.record.bundle_id) is not None and was not in pinned and owner.get(path) != was
-            ],
-            None,
-        )
+        leaving = [
+            tracked.record
+            for path, tracked in self.intake.tracked.items()
+            if (was := tracked.record.bundle_id) is not None and was not in pinned and owner.get(path) != was
+        ]
+        self.intake.assign([record.path for record in leaving], None)
+        if sent := sum(record.state is FileState.SENT and record.path not in owner for record in leaving):
+            self._journal.left_alone(sent)
 
     def _settle(self, cases: Sequence[_Case], now: float) -> None:
         """Act upon verdicts, all in one transaction: each on its own would cost a sync of the disk or more."""
@@ -234,6 +246,9 @@ class Bundles:
         bundle = self._bundle_of(one)
         if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
             return _Case(judged, one)  # another bundle of that name is on its way; its shelving makes us group anew
+        if self.ahead.holds(one, bundle):
+            judged.is_blocked = True
+            return _Case(judged, one)  # `sent_ahead` goes on
         reading = self._reading(one)
         delivered = self._delivered(one, reading)
         age = 0.0 if bundle is None else self._clock.now() - bundle.created_at
@@ -267,6 +282,7 @@ class Bundles:
         self._know(bundle, reading)
         self.intake.assign(_paths(one), bundle.id)
         self._apply(bundle, one, verdict, reading)
+        self._go_ahead(bundle.id, case)
         is_alone = len(one.members) == len(one.sidecars)  # its exam may be delivered meanwhile, from another place
         return (
             min(_look_at(verdict), now + _ALONE_S) if is_alone and isinstance(verdict, Waiting) else _look_at(verdict)
@@ -315,6 +331,13 @@ class Bundles:
             case Refused():
                 self._refuse(bundle, reading, verdict)
 
+    def _go_ahead(self, bundle_id: int, case: _Case) -> None:
+        bundle = self.open.get(bundle_id)
+        if bundle is None or not isinstance(case.verdict, Waiting):
+            self.ahead.forget(bundle_id)
+        else:
+            self.ahead.note(bundle, case.judged.group)
+
     def _wait(self, bundle: BundleRecord, reading: SidecarReading | None, verdict: Waiting) -> None:
         if bundle.state is not BundleState.GATHERING:
             bundle = self._step(bundle, BundleEvent.REOPEN, due_at=None)
@@ -354,8 +377,10 @@ class Bundles:
             bundle = self._step(bundle, BundleEvent.REOPEN)
         is_unpacked = bundle.key in self._unpacked
         self._unpacked.discard(bundle.key)
-        why = problem("FA-UNPACKED" if is_unpacked else "FA-WITHDRAWN")
-        self._step(bundle, BundleEvent.WITHDRAW, reasons=(why,), is_open=False)
+        why = [problem("FA-UNPACKED" if is_unpacked else "FA-WITHDRAWN")]
+        if sent := sum(record.accepted_at is not None for record in self._ledger.files_of(bundle.id)):
+            why.append(problem("FA-SENT-AHEAD", count=sent))
+        self._step(bundle, BundleEvent.WITHDRAW, reasons=tuple(why), is_open=False)
 
     def _step(self, bundle: BundleRecord, event: BundleEvent, **changes: Any) -> BundleRecord:
         after = self._journal.step(bundle, event, **changes)

@@ -23,6 +23,7 @@ from folder_agent.core.records import Acceptance, Answer, BundleRecord, Claim, F
 from folder_agent.core.retrying import RetryRules
 
 _TRAVELLING = frozenset({FileKind.DICOM, FileKind.PDF})
+_FEW = 200  # instances that are asked for one by one
 _NO_MATTER = frozenset({FileKind.TEMPORARY, FileKind.JUNK})  # no files of the exam, however they change
 
 
@@ -61,6 +62,21 @@ class Delivery:
             return self._commit(bundle)
         except AgentError as error:
             raise AgentError(_told(error.problem, self._dossier.personal), error.disposition) from error
+
+    def ahead(self, bundle: BundleRecord) -> None:
+        """Send the images of this dossier while the bundle goes on gathering: whatever comes of it, its state stays.
+        Each file's SENT is noted as ever. AgentError where that ends."""
+        try:
+            self._check_listed()
+            self._check_instances()
+            self._send(bundle, FileKind.DICOM, self._gateway.images)
+        except AgentError as error:
+            raise AgentError(_told(error.problem, self._dossier.personal), error.disposition) from error
+
+    @property
+    def files(self) -> list[FileRecord]:
+        """The files of the dossier, as they are in the ledger by now."""
+        return list(self._files.values())
 
     def after(self, bundle: BundleRecord, error: AgentError, rules: RetryRules, jitter: float) -> BundleRecord:
         """Note what a failed attempt leads to."""
@@ -126,7 +142,9 @@ class Delivery:
         if not unsent:
             return
         earlier: dict[tuple[str | None, int], list[FileRecord]] = defaultdict(list)
-        for record in self._ledger.accepted(bundle.access_number, bundle.study_uid, destination):
+        instances = {record.sop_instance for record in unsent if record.sop_instance is not None}
+        few = instances if kind is FileKind.DICOM and len(instances) <= _FEW else ()
+        for record in self._ledger.accepted(bundle.access_number, bundle.study_uid, destination, few):
             earlier[record.sop_instance, record.stamp.size].append(record)
         steps = []
         for record in unsent:

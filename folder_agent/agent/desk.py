@@ -13,7 +13,7 @@ from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.shelf import Note, Shelf
 from folder_agent.core.bundling import BundleRules
-from folder_agent.core.errors import Problem
+from folder_agent.core.errors import AgentError, Problem
 from folder_agent.core.grouping import Layout, group
 from folder_agent.core.lifecycle import SENDABLE, BundleState
 from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves, Unpacker
@@ -126,3 +126,11 @@ class Desk:
                 self.bundles.reconsider(current)
         self.intake.refresh(files)
         self.hinted.set()
+
+    def refresh_ahead(
+        self, bundle_id: int, files: Sequence[FileRecord], error: AgentError | None, pause: Callable[[int], float]
+    ) -> None:
+        """A worker is done with what it sent ahead of a bundle."""
+        self.intake.accepted(files)
+        self.bundles.sent_ahead(bundle_id, error, pause)
+        self.hinted.set()  # what changed meanwhile was passed over

@@ -19,9 +19,19 @@ from folder_agent.core.retrying import delay
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """An errand: the bundle, of which only these images are to be sent ahead, if there are any."""
+
+    desk: Desk
+    bundle: BundleRecord
+    ahead: Dossier | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one errand: the error that ended it, for the gate; or the bundle as it was closed, with the files
-    that were shelved with it. Neither: the ledger knows how far it came."""
+    that were shelved with it. Neither: the ledger knows how far it came. Of what was sent ahead, the files as they are
+    now."""
 
     error: AgentError | None = None
     shelved: BundleRecord | None = None
@@ -49,10 +59,10 @@ class Errands:
         self._rules, self._jitter = rules, jitter
         self._contact, self._is_stopping = contact, is_stopping
 
-    def run(self, job: tuple[Desk, BundleRecord]) -> Outcome:
+    def run(self, job: Job) -> Outcome:
         """Carry one bundle as far as it goes now."""
-        desk, bundle = job
-        outcome = self._run(desk, bundle)
+        desk, bundle = job.desk, job.bundle
+        outcome = self._run(desk, bundle) if job.ahead is None else self._send_ahead(desk, bundle, job.ahead)
         if outcome.shelved is None:  # else the claim ended with it
             with suppress(AgentError, StaleState):  # a claim that is left is our own, and ends by itself
                 self._ledger.release(bundle.id, self._rules.owner)
@@ -71,10 +81,23 @@ class Errands:
                 self._put_off(bundle.id, error)
             return Outcome(error)
 
+    def _send_ahead(self, desk: Desk, bundle: BundleRecord, dossier: Dossier) -> Outcome:
+        delivery, error = self._delivery(desk, dossier), None
+        try:
+            delivery.ahead(bundle)
+        except StaleState:
+            return Outcome(files=self._ledger.files_of(bundle.id))
+        except Exception as raw:  # noqa: BLE001  a bundle's boundary, as below
+            error = self._as_error(raw)
+        return Outcome(error, files=delivery.files)
+
+    def _delivery(self, desk: Desk, dossier: Dossier) -> Delivery:
+        drop, journal = desk.setup.drop, self._journal
+        return Delivery(drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
+
     def _deliver(self, desk: Desk, bundle: BundleRecord) -> Outcome:
         dossier = desk.bundles.dossiers[bundle.id].with_records(self._ledger.files_of(bundle.id))
-        drop, journal = desk.setup.drop, self._journal
-        delivery = Delivery(drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
+        delivery = self._delivery(desk, dossier)
         try:
             committed = delivery.run(bundle)
         except StaleState:

@@ -42,6 +42,7 @@ class Intake:
         self.tracked: dict[str, Tracked] = {}
         self._known: dict[str, FileRecord] = {record.path: record for record in ledger.open_files(drop.name)}
         self._pending: dict[str, Tracked] = {}
+        self.held: set[str] = set()  # files that a worker sends ahead: left alone until it is done with them
         self.outage: Problem | None = None
         self.looked_at = 0.0  # epoch seconds: the last look that reached it
         self.has_looked = False  # until then nothing is known, not even that something is missing
@@ -67,7 +68,7 @@ class Intake:
             tracked = self.tracked.get(sighting.path)
             if tracked is None:
                 new.append(sighting)
-            elif tracked.watched.stamp != sighting.stamp and tracked.record.bundle_id not in pinned:
+            elif tracked.watched.stamp != sighting.stamp and not self._is_in_other_hands(tracked.record, pinned):
                 changed.append((tracked, sighting))
         self._gone({sighting.path for sighting in sightings}, pinned, now)
         self._changed(changed, now)
@@ -139,7 +140,8 @@ class Intake:
 
     def assign(self, paths: Iterable[str], bundle_id: int | None) -> None:
         """Note in the ledger to which bundle the files belong."""
-        moved = [self.tracked[path] for path in paths if self.tracked[path].record.bundle_id != bundle_id]
+        free = (self.tracked[path] for path in paths if path not in self.held)
+        moved = [tracked for tracked in free if tracked.record.bundle_id != bundle_id]
         records = [replace(tracked.record, bundle_id=bundle_id) for tracked in moved]
         if records:
             self._ledger.amend(records)
@@ -162,6 +164,17 @@ class Intake:
                 self._forget(record.path)
                 self.stale = True
 
+    def accepted(self, records: Sequence[FileRecord]) -> None:
+        """Take over which files a worker has sent ahead; what they are, and whose, is as it was."""
+        for record in records:
+            tracked = self.tracked.get(record.path)
+            if tracked is not None and tracked.record.id == record.id:
+                tracked.record = record
+        self.stale = True  # one of them may have left its group meanwhile
+
+    def _is_in_other_hands(self, record: FileRecord, pinned: frozenset[int]) -> bool:
+        return record.bundle_id in pinned or record.path in self.held
+
     def _is_pinned(self, path: str, pinned: frozenset[int]) -> bool:
         known = self._known.get(path)
         return known is not None and known.bundle_id in pinned
@@ -172,7 +185,9 @@ class Intake:
         gone = [
             record
             for record in known
-            if record.path not in there and record.bundle_id not in pinned and not _is_below(record.path, unlisted)
+            if record.path not in there
+            and not self._is_in_other_hands(record, pinned)
+            and not _is_below(record.path, unlisted)
         ]
         self._ledger_apply([file_step(record, FileEvent.VANISH, self._clock.now(), is_open=False) for record in gone])
         for record in gone:

@@ -62,6 +62,10 @@ class Journal:
         """What a bundle waits for has changed, and the ledger knows."""
         self._when_true(partial(self._publisher.waits, bundle, self._personal.get(bundle.id)))
 
+    def left_alone(self, sent: int) -> None:
+        """So many files that the gateway holds belong to no bundle any more."""
+        self._when_true(partial(self._publisher.notice, problem("FA-SENT-AHEAD", count=sent)))
+
     def overdue(self, bundle: BundleRecord) -> None:
         """A bundle has been incomplete for longer than its drop folder allows."""
         hours = round((self._clock.now() - bundle.created_at) / 3600)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from folder_agent.agent.desk import Desk
+from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.planning import Action, in_order, next_action
 from folder_agent.core.records import BundleRecord
 
@@ -51,8 +52,19 @@ class Lineup:
                 found.append(current)
         return found
 
+    def ahead(self, desks: Iterable[Desk], monotonic: float) -> list[BundleRecord]:
+        """The bundles of which something may go ahead, in order."""
+        found = [
+            (not desk.bundles.ahead.is_urgent(bundle_id), bundle.created_at, bundle_id, bundle)
+            for desk in desks
+            if desk.intake.outage is None
+            for bundle_id in desk.bundles.ahead.ready(monotonic)
+            if (bundle := desk.bundles.open.get(bundle_id)) is not None and bundle.state is BundleState.GATHERING
+        ]
+        return [bundle for *_, bundle in sorted(found, key=lambda one: one[:3])]
+
     def _is_ready(self, desk: Desk, bundle: BundleRecord, action: Action, now: float) -> bool:
-        if desk.intake.outage is not None or bundle.id in desk.bundles.busy:
+        if desk.intake.outage is not None or bundle.id in desk.bundles.busy or bundle.id in desk.bundles.ahead.in_hand:
             return False
         at = now if bundle.due_at is None or bundle.due_at - now <= self._longest_s else bundle.due_at
         if next_action(bundle, at) is not action:

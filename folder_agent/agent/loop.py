@@ -9,10 +9,11 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from folder_agent.agent.concerns import Concerns
 from folder_agent.agent.desk import Desk, DropSetup, Rules
-from folder_agent.agent.errands import Errands, Outcome
+from folder_agent.agent.errands import Errands, Job, Outcome
 from folder_agent.agent.gatekeeper import Gatekeeper
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.lineup import Lineup
@@ -24,6 +25,7 @@ from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, SENDABLE
 from folder_agent.core.planning import Action, is_due_to_outage
 from folder_agent.core.ports import Clock, Gateway, Ledger, Publisher
 from folder_agent.core.records import BundleRecord
+from folder_agent.core.retrying import delay
 
 LEASE_S = 900.0  # a worker's claim on a bundle; longer than any single exchange with the gateway
 KNOCK_S = 1.0  # how often the ledger is asked whether an operator wants something
@@ -63,9 +65,9 @@ class Agent:
             contact=self._gate.contact,
             is_stopping=lambda: self._stop,
         )
-        self._workers: Workers[tuple[Desk, BundleRecord], Outcome] = Workers(rules.workers, errands.run, self._wake.set)
+        self._workers: Workers[Job, Outcome] = Workers(rules.workers, errands.run, self._wake.set)
         self._notices = Notices(ledger, clock, self._concerns, rules.today, rules.local, self._wake.set)
-        self._lineup = Lineup(rules.retry.max_s)
+        self._lineup, self._jitter = Lineup(rules.retry.max_s), jitter
         self._unpacking = Unpacking(clock, publisher, self._wake.set)
         self._knock = ledger.recall("knock")
         self._knock_at = 0.0
@@ -202,6 +204,20 @@ class Agent:
         chosen += line.take(desks, Action.SEND, now, room if most is None else min(most, room))
         if chosen:
             self._hand_out(chosen, now)
+        if self._gate.is_open:
+            self._send_ahead(now)
+
+    def _send_ahead(self, now: float) -> None:
+        """With the workers that nothing else keeps busy, but for one: whatever becomes complete begins at once."""
+        desks = self._desks.values()
+        under_way = sum(len(desk.bundles.ahead.in_hand) for desk in desks)
+        room = min(self._workers.room(), max(1, self._rules.workers - 1) - under_way)
+        if room <= 0:
+            return
+        for bundle in self._lineup.ahead(desks, self._clock.monotonic())[:room]:
+            ahead = self._desks[bundle.drop].bundles.ahead
+            if self._ledger.claim(bundle.id, self._rules.owner, now, LEASE_S) and (taken := ahead.take(bundle)):
+                self._workers.submit(Job(self._desks[bundle.drop], bundle, taken))
 
     def _hand_out(self, bundles: Sequence[BundleRecord], now: float) -> None:
         claimed = list[BundleRecord]()
@@ -213,20 +229,24 @@ class Agent:
         for bundle in claimed:
             desk = self._desks[bundle.drop]
             desk.bundles.busy.add(bundle.id)
-            self._workers.submit((desk, bundle))
+            self._workers.submit(Job(desk, bundle))
 
     def _take_results(self) -> None:
-        for (desk, bundle), outcome in self._workers.results():
-            desk.bundles.busy.discard(bundle.id)
+        for job, outcome in self._workers.results():
             error = outcome.error
             if error is not None and error.disposition is Disposition.FATAL:
                 raise error
             if error is not None:
                 self._gate.failed(error)
+            if job.ahead is not None:
+                pause = partial(delay, rules=self._rules.retry, jitter=self._jitter())
+                job.desk.refresh_ahead(job.bundle.id, outcome.files, error, pause)
+                continue
+            job.desk.bundles.busy.discard(job.bundle.id)
             if outcome.shelved is not None:
-                desk.refresh(outcome.shelved, outcome.files)
+                job.desk.refresh(outcome.shelved, outcome.files)
             else:
-                desk.refresh(self._ledger.bundle(bundle.id), self._ledger.files_of(bundle.id))
+                job.desk.refresh(self._ledger.bundle(job.bundle.id), self._ledger.files_of(job.bundle.id))
 
     def _waiting(self) -> int:
         """How many bundles would be sent if they might."""
@@ -266,6 +286,8 @@ class Agent:
         due = [LONGEST_WAIT_S, self._knock_at - now]
         for desk in self._desks.values():
             due.append(desk.next_due() - now)
+            if (ahead_at := desk.bundles.ahead.next_due()) > now:
+                due.append(ahead_at - now)
             due += [b.due_at - wall for b in desk.bundles.open.values() if b.due_at is not None and b.due_at > wall]
         if (probe_at := self._gate.probe_at()) is not None and probe_at > wall:
             due.append(probe_at - wall)
@@ -285,5 +307,6 @@ class Agent:
         desks = self._desks.values()
         if self._lineup.ready(desks, Action.SHELVE, wall):
             return False
-        # While the gate is shut, the next probe is a later time, however soon it is.
-        return not (self._gate.is_open and self._lineup.ready(desks, Action.SEND, wall))
+        if not self._gate.is_open:
+            return True  # the next probe is a later time, however soon it is
+        return not (self._lineup.ready(desks, Action.SEND, wall) or self._lineup.ahead(desks, now))

@@ -31,6 +31,7 @@ class BundleRules:
     fail_when_overdue: bool = False
     fill: bool = True  # what the sidecar lacks may come from the files
     by_headers: bool = False  # and so may all of it
+    eager: bool = False  # what is surely of the exam is sent before all of it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Refused:
 Verdict = Waiting | Complete | Refused
 LOOK_AGAIN_S = 1.0
 # A file that is cut short may be one that is still being written, slowly: only silence tells.
-_MAY_GROW = frozenset({"FA-FILE-TRUNCATED", "FA-FILE-EMPTY", "FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON"})
+MAY_GROW = frozenset({"FA-FILE-TRUNCATED", "FA-FILE-EMPTY", "FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON"})
 
 
 def judge(
@@ -123,7 +124,7 @@ def _judge(
     changes = [member.watched.since for member in group.members] + ([] if changed_at is None else [changed_at])
     quiet_at = max(changes) + rules.quiet_s
     reading = elsewhere if sidecar is None else sidecar.finding.sidecar if sidecar.finding else None
-    problems = _every_problem(group, reading, rules)
+    problems = every_problem(group, reading, rules)
     found = count(group.files) if delivered is None else delivered
     missing = _missing(group, reading, rules, quiet_at, now, found) if reading and accepted is None else ()
     if accepted is not None:
@@ -141,7 +142,7 @@ def _judge(
                 return Waiting((problem("FA-SETTLING", count=group.arriving),), until, is_ready=True)
         words = () if accepted is None else (accepted,)
         return Complete(reading, sidecar, found, (*_warnings(group, reading), *words))
-    may_grow = any(one.code in _MAY_GROW for one in problems)
+    may_grow = any(one.code in MAY_GROW for one in problems)
     if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):
         return Refused(problems)
     return Waiting((*problems, problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))), quiet_at)
@@ -189,7 +190,8 @@ def _problems_of(files: Sequence[Member], wanted: Disposition) -> tuple[Problem,
     return tuple(one for one in found if (disposition(one) is Disposition.WAIT) == (wanted is Disposition.WAIT))
 
 
-def _every_problem(group: Group, reading: SidecarReading | None, rules: BundleRules) -> tuple[Problem, ...]:
+def every_problem(group: Group, reading: SidecarReading | None, rules: BundleRules) -> tuple[Problem, ...]:
+    """All that is known to speak against the exam as it lies there."""
     problems = [*_problems_of(group.members, Disposition.REFUSE)]
     if len(group.sidecars) > 1:
         first, second = (member.path for member in group.sidecars[:2])

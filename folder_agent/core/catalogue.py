@@ -395,6 +395,13 @@ CATALOGUE: dict[str, Reason] = {
         "its files were taken away before they were sent",
         "Drop them again to have them sent.",
     ),
+    "FA-SENT-AHEAD": _reason(
+        WAIT,
+        "其中 {count} 个文件此前已被前置机接收(边到边发),检查信息没有发送",
+        "文件重新放入后不会重复发送;如不应留在前置机,请在前置机上删除。",
+        "the gateway holds {count} files of it, which were sent ahead (eager); the exam information was not sent",
+        "Dropped again, they are not sent twice. If the gateway must not keep them, have them removed there.",
+    ),
     # --- the gateway -------------------------------------------------------------------------------------------------
     "FA-GW-UNREACHABLE": _reason(
         RETRY,

@@ -42,12 +42,17 @@ def identity(files: Sequence[Member], reading: SidecarReading, match: Sequence[s
 
 def absent(group: Group, reading: SidecarReading) -> list[str]:
     """Listed files that are not there, or not yet as long as listed."""
+    return [entry.path for entry in awaited(group, reading).values()]
+
+
+def awaited(group: Group, reading: SidecarReading) -> dict[str, ListedFile]:
+    """The same, by path in the drop folder."""
     there = {member.path: member for member in group.members}
-    missing = []
+    missing = {}
     for place, entry in _entries(group, reading).items():
         member = there.get(place)
         if member is None or (entry.size is not None and member.watched.stamp.size < entry.size):
-            missing.append(entry.path)
+            missing[place] = entry
     return missing
 
 

@@ -33,8 +33,8 @@ class FileEvent(StrEnum):
 
 
 class BundleState(StrEnum):
-    GATHERING = "GATHERING"  # some of its files are known; it is not proven complete
-    COMPLETE = "COMPLETE"  # sidecar valid, every file settled and identified; nothing has left the house
+    GATHERING = "GATHERING"  # some of its files are known; it is not proven complete; `eager` may send images ahead
+    COMPLETE = "COMPLETE"  # sidecar valid, every file settled and identified; nothing has left but what is SENT
     SENDING = "SENDING"  # bytes may have left; files marked SENT have arrived; study/add may be under way
     WAITING = "WAITING"  # an attempt failed; the next is due at due_at; nothing is lost
     HELD = "HELD"  # an attempt met something that an operator must mend; goes on by itself afterwards

@@ -5,7 +5,7 @@ All errors that cross a port are AgentError (with a disposition) or StaleState; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -139,8 +139,11 @@ class Ledger(Protocol):
         """Give the work on a bundle back; nothing happens if it is not ours."""
         ...
 
-    def accepted(self, access_number: str | None, study_uid: str | None, destination: str) -> list[FileRecord]:
-        """Every file, of whatever bundle of that exam (same accession number or study), that `destination` accepted."""
+    def accepted(
+        self, access_number: str | None, study_uid: str | None, destination: str, instances: Collection[str] = ()
+    ) -> list[FileRecord]:
+        """Every file, of whatever bundle of that exam (same accession number or study), that `destination` accepted; of
+        these SOPInstanceUIDs only, if any are named."""
         ...
 
     def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:

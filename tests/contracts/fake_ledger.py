@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import PureWindowsPath
@@ -165,9 +165,12 @@ class FakeLedger:
             if bundle is not None and bundle.owner == owner:
                 rows.bundles[bundle_id] = replace(bundle, owner=None, lease_until=None)
 
-    def accepted(self, access_number: str | None, study_uid: str | None, destination: str) -> list[FileRecord]:
+    def accepted(
+        self, access_number: str | None, study_uid: str | None, destination: str, instances: Collection[str] = ()
+    ) -> list[FileRecord]:
         exams = {bundle.id for bundle in self._exams(access_number, study_uid)}
         files = [file for file in self._rows.files.values() if file.bundle_id in exams]
+        files = [file for file in files if not instances or file.sop_instance in instances]
         return [file for file in files if file.destination == destination and file.accepted_at is not None]
 
     def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:

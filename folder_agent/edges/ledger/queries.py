@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any, TypeVar
@@ -47,15 +47,19 @@ class Queries:
         rows = self._hot(tables.File, _FILE, '"bundle_id" = ? ORDER BY "path", "id"', bundle_id)
         return _decoded(codec.file_record, rows)
 
-    def accepted(self, access_number: str | None, study_uid: str | None, destination: str) -> list[FileRecord]:
+    def accepted(
+        self, access_number: str | None, study_uid: str | None, destination: str, instances: Collection[str] = ()
+    ) -> list[FileRecord]:
         known = [("access_number", access_number), ("study_uid", study_uid)]
         exam = {column: codec.clean(value) for column, value in known if value is not None}
         if not exam:
             return []
         mine = " OR ".join(f'"{column}" = ?' for column in exam)
         bundles = f'SELECT "id" FROM "{tables.TABLE_NAMES[tables.Bundle]}" WHERE {mine}'  # noqa: S608 - our names
-        where = f'"bundle_id" IN ({bundles}) AND "destination" = ? AND "accepted_at" IS NOT NULL ORDER BY "id"'
-        return _decoded(codec.file_record, self._hot(tables.File, _FILE, where, *exam.values(), destination))
+        named = f'AND "sop_instance" IN ({", ".join("?" * len(instances))})' if instances else ""
+        where = f'"bundle_id" IN ({bundles}) AND "destination" = ? AND "accepted_at" IS NOT NULL {named} ORDER BY "id"'
+        values = (*exam.values(), destination, *map(codec.clean, instances))
+        return _decoded(codec.file_record, self._hot(tables.File, _FILE, where, *values))
 
     def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:
         exam, bundle = self._exam(access_number, study_uid), self._tables.bundle
