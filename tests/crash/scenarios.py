@@ -153,6 +153,19 @@ def _overdue_while_waiting(yard: Yard) -> None:
     yard.take_away("CT1/IM0")
 
 
+def _begun(yard: Yard) -> None:
+    """Two of three images, of a PACS that takes its time, with `eager`."""
+    yard.settings("eager = true")
+    yard.image("CT1/IM0", 0)
+    yard.image("CT1/IM1", 1)
+    yard.sidecar("CT1/exam.json", imageCnt=3, pdfCnt=1)
+
+
+def _finished(yard: Yard) -> None:
+    yard.image("CT1/IM2", 2)
+    yard.write("CT1/report.pdf", PDF)
+
+
 def _zipped(yard: Yard) -> None:
     yard.archive("CT1.zip", images=2)
 
@@ -238,6 +251,11 @@ SCENARIOS = (
     ),
     Scenario("lost at the gateway", (Stage(_one_of_three_lost),), {"CT1": "DONE"}, **WHOLE, top=PROVEN),
     Scenario("delivered by C-STORE", (Stage(_one),), {"CT1": "DONE"}, **WHOLE, by_dimse=True),
+    Scenario("sent ahead", (Stage(_begun), Stage(_finished)), {"CT1": "DONE"}, **WHOLE, in_full=(0,)),
+    Scenario("sent ahead and found wrong", (Stage(_begun), Stage(_spoilt)), {"CT1": "REFUSED"}, instances=2),
+    Scenario(
+        "sent ahead and taken away", (Stage(_begun), Stage(_take_away)), {"CT1": "WITHDRAWN"}, instances=2, kills=6
+    ),
     Scenario("overdue", (Stage(_overdue),), {"CT1": "FAILED"}),
     Scenario(
         "overdue while it waited",

@@ -52,6 +52,7 @@ class Stage:
     """A world in a storm, and what it owes to the people who dropped something."""
 
     layout: str
+    is_eager: bool = False
     world: World = field(init=False)
     weather: Weather = field(default_factory=Weather)
     owed: Counter[bytes] = field(default_factory=Counter)
@@ -60,7 +61,13 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.world = World(
-            drops=("ct", "mr"), wrap=self.weather.wrap, settle_s=2.0, quiet_s=30.0, scan_s=5.0, jitter=0.7
+            drops=("ct", "mr"),
+            wrap=self.weather.wrap,
+            settle_s=2.0,
+            quiet_s=30.0,
+            eager=self.is_eager,
+            scan_s=5.0,
+            jitter=0.7,
         )
 
     def play(self, act: Act) -> None:
@@ -315,9 +322,9 @@ def random_story(seed: int, length: int) -> list[Act]:
     ]
 
 
-def tell(layout: str, story: list[Act]) -> int:
+def tell(layout: str, story: list[Act], *, is_eager: bool = False) -> int:
     """Play the story to its calm end; how many steps the agent took. AssertionError where the promise is broken."""
-    stage = Stage(layout)
+    stage = Stage(layout, is_eager)
     try:
         for act in story:
             stage.play(act)
