@@ -22,11 +22,12 @@ _STUDIES = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A file that was written, as the bare clients need it."""
+class Exam:
+    """What was written for one exam."""
 
-    path: Path
-    size: int
+    images: tuple[Path, ...]
+    sidecar: Path
+    size: int  # bytes of the images
 
 
 def template(side: int, frames: int = 1, pixels: bytes = b"", accession: str = "B000000") -> bytes:
@@ -57,46 +58,56 @@ def numbered(content: bytes, instance: int, study: int = 0) -> bytes:
     return changed.replace(_STUDY.encode(), f"{_ROOT}.{_STUDIES + study}".encode()) if study else changed
 
 
-def ct_study(folder: Path, slices: int, side: int = 512) -> list[Image]:
+def ct_study(folder: Path, slices: int, side: int = 512) -> Exam:
     """One exam in a folder of its own: noisy slices, and a sidecar that declares them."""
     folder.mkdir(parents=True)
     head, noise = template(side), os.urandom(side * side * 2)
     images = []
     for number in range(slices):
         turn = (2 * number) % len(noise)
-        images.append(_write(folder / f"IM{number:04}.dcm", numbered(head, number) + noise[turn:] + noise[:turn]))
-    sidecar(folder / "exam.json", imageCnt=slices)
-    return images
+        images.append(folder / f"IM{number:04}.dcm")
+        images[-1].write_bytes(numbered(head, number) + noise[turn:] + noise[:turn])
+    return _exam(folder / "exam.json", images, imageCnt=slices)
 
 
-def small_exams(root: Path, count: int, *, flat: bool) -> list[tuple[Image, Path]]:
+def small_exams(root: Path, count: int, *, flat: bool) -> list[Exam]:
     """So many exams of one 32 x 32 image each: side by side in one folder, or each in its own."""
-    found: list[tuple[Image, Path]] = []
+    first = template(32, pixels=os.urandom(2048))
+    found = []
     for number in range(count):
         name = f"B{number:06}"
         folder = root if flat else root / name
         folder.mkdir(parents=True, exist_ok=True)
-        content = template(32, pixels=os.urandom(2048), accession=name) if not number else content_of(found, name)
-        image = _write(folder / f"{name}_1.dcm", numbered(content, number, number))
-        sidecar(folder / f"{name}.json", accessNumber=name, studyId=f"S{number}", imageCnt=1)
-        found.append((image, folder / f"{name}.json"))
+        image = folder / f"{name}_1.dcm"
+        image.write_bytes(numbered(first.replace(b"B000000", name.encode()), number, number))
+        found.append(_exam(folder / f"{name}.json", [image], accessNumber=name, studyId=f"S{number}", imageCnt=1))
     return found
 
 
-def content_of(made: list[tuple[Image, Path]], accession: str) -> bytes:
-    """The first image, under another accession number of the same length."""
-    return made[0][0].path.read_bytes().replace(b"B000000", accession.encode())
+def studies(root: Path, count: int, images: int) -> list[Exam]:
+    """So many studies of so many 32 x 32 images, each in its folder."""
+    first = template(32, pixels=os.urandom(2048))
+    found = []
+    for study in range(count):
+        name = f"B{study:06}"
+        (root / name).mkdir(parents=True)
+        content = first.replace(b"B000000", name.encode())
+        paths = [root / name / f"IM{one:05}.dcm" for one in range(images)]
+        for one, path in enumerate(paths):
+            path.write_bytes(numbered(content, study * images + one, study))
+        fields: dict[str, str | int] = {"accessNumber": name, "studyId": f"S{study}", "imageCnt": images}
+        found.append(_exam(root / name / "exam.json", paths, **fields))
+    return found
 
 
-def large_image(folder: Path, size: int) -> Image:
+def large_image(folder: Path, size: int) -> Exam:
     """One multi-frame image of at least `size` bytes, as long as its header says: a sparse file that reads as zeros."""
+    folder.mkdir(parents=True)
     frame = 512 * 512 * 2
-    head = template(512, frames=-(-size // frame))
-    image = _write(folder / "IM0001.dcm", head)
-    total = image.size + -(-size // frame) * frame
-    os.truncate(image.path, total)
-    sidecar(folder / "exam.json", imageCnt=1)
-    return Image(image.path, total)
+    head, image = template(512, frames=-(-size // frame)), folder / "IM0001.dcm"
+    image.write_bytes(head)
+    os.truncate(image, len(head) + -(-size // frame) * frame)
+    return _exam(folder / "exam.json", [image], imageCnt=1)
 
 
 def waiting_files(root: Path, folders: int, files: int) -> None:
@@ -122,7 +133,15 @@ def sidecar(path: Path, **fields: str | int) -> None:
     path.write_text(json.dumps(content | fields, ensure_ascii=False), encoding="utf-8")
 
 
-def _write(path: Path, content: bytes) -> Image:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return Image(path, len(content))
+def _exam(path: Path, images: list[Path], **fields: str | int) -> Exam:
+    sidecar(path, **fields)
+    return Exam(tuple(images), path, sum(image.stat().st_size for image in images))
+
+
+def linked(source: Path, target: Path) -> None:
+    """The same tree under another name, without a second copy of a byte: what is measured may take it away."""
+    for folder, _, files in os.walk(source):
+        place = target / Path(folder).relative_to(source)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            os.link(Path(folder) / name, place / name)

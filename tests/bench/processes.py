@@ -1,4 +1,4 @@
-"""The processes of a measurement: the discarding gateway, and the agent, whose CPU and memory are seen from outside.
+"""The processes of a measurement, whose CPU and memory are seen from outside: clients, and the agent while files come.
 
 Everything started here is ended here.
 """
@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,16 +20,10 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 APP_ID, TOKEN = "1251", "0123456789abcdef0123456789abcdef"
-_LONGEST_S = 900.0
+LONGEST_S = 900.0
+SETTLE_S = 0.1
 _GLANCE_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where the gateway listens, and the certificate that it shows."""
-
-    url: str
-    ca_file: Path
+_WATCHED = "tests.bench.watched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +38,18 @@ class Ran:
     complaint: str  # the last line of its stderr
 
 
-@contextmanager
-def discarding_server(state: Path) -> Iterator[Server]:
-    """A simulated gateway over TLS in its own process, that keeps no bytes of images."""
-    line = [sys.executable, "-m", "folder_agent.simulator", "--discard", "--no-strict-counts"]
-    line += ["--state", str(state), "--app-id", APP_ID, "--token", TOKEN]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, cwd=ROOT, encoding="utf-8") as process:
-        assert process.stdout is not None
-        try:
-            found = json.loads(process.stdout.readline())
-            yield Server(found["url"], Path(found["ca_file"]))
-        finally:
-            process.terminate()
-
-
-def configure(place: Path, drop: Path, server: Server, drop_lines: str = "") -> Path:
+def configure(place: Path, drop: Path, url: str, ca_file: Path, *, sections: str = "", drop_lines: str = "") -> Path:
     """Settings for one agent over one drop folder; everything of it lies in `place`."""
     place.mkdir(parents=True, exist_ok=True)
     drop.mkdir(parents=True, exist_ok=True)
     q = json.dumps
     lines = [
         "[gateway]",
-        f'url = {q(server.url)}\napp_id = "{APP_ID}"\ntoken = "{TOKEN}"\nca_file = {q(str(server.ca_file))}',
+        f'url = {q(url)}\napp_id = "{APP_ID}"\ntoken = "{TOKEN}"\nca_file = {q(str(ca_file))}\ntimeout_s = 120',
         '[console]\nlisten = "off"',
+        sections,
         "[[drops]]",
-        f'name = "bench"\npath = {q(str(drop))}\nsettle_s = 0.1\n{drop_lines}',
+        f'name = "bench"\npath = {q(str(drop))}\nsettle_s = {SETTLE_S}\n{drop_lines}',
     ]
     file = place / "folder-agent.toml"
     file.write_text("\n".join(lines), encoding="utf-8")
@@ -78,19 +58,49 @@ def configure(place: Path, drop: Path, server: Server, drop_lines: str = "") -> 
 
 def run_module(module: str, *arguments: str) -> Ran:
     """Run a module of ours to its end, watching what it uses. Raises TimeoutError after a quarter of an hour."""
-    began = time.monotonic()
-    line = [sys.executable, "-m", module, *arguments]
+    return run_program([sys.executable, "-m", module, *arguments])
+
+
+def run_program(line: Sequence[str], environment: Mapping[str, str] | None = None) -> Ran:
+    """The same for any program; `environment` is laid over ours."""
+    return _run(line, environment or {}, lambda _: None)
+
+
+def run_agent(config: Path, exams: int, drop_files: Callable[[], None]) -> Ran:
+    """Have the agent wait for files, drop them, and let it work until so many exams are done."""
+
+    def once_ready(out: Path) -> None:
+        end = time.monotonic() + 60
+        while b"ready" not in out.read_bytes():
+            if time.monotonic() > end:
+                raise TimeoutError("the agent does not start")
+            time.sleep(_GLANCE_S)
+        drop_files()
+
+    return _run([sys.executable, "-m", _WATCHED, "live", str(config), str(exams)], {}, once_ready)
+
+
+def _run(line: Sequence[str], environment: Mapping[str, str], meanwhile: Callable[[Path], None]) -> Ran:
     # Into files, not pipes: a log that nobody empties would stop the process.
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT) as process:
-            cpu_s, peak = _watch(process, began)
-            seconds = time.monotonic() - began
-        said, complaint = _last_line(out), _last_line(err)
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        with out.open("wb") as o, err.open("wb") as e:
+            began = time.monotonic()
+            with subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=o, stderr=e, cwd=ROOT, env={**os.environ, **environment}
+            ) as process:
+                try:
+                    meanwhile(out)
+                    cpu_s, peak = _watch(process, began)
+                finally:
+                    process.kill()
+                seconds = time.monotonic() - began
+        with out.open("rb") as o, err.open("rb") as e:
+            said, complaint = _last_line(o), _last_line(e)
     return Ran(process.returncode, seconds, cpu_s, peak, _parsed(said), complaint)
 
 
 def _last_line(file: IO[bytes]) -> str:
-    file.seek(0)
     return file.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
 
 
@@ -104,7 +114,7 @@ def _watch(process: subprocess.Popen[bytes], began: float) -> tuple[float, int]:
             cpu_s, peak = used.user + used.system, max(peak, peak_rss(it))
         except psutil.Error:  # it has just ended
             continue
-        if time.monotonic() - began > _LONGEST_S:
+        if time.monotonic() - began > LONGEST_S:
             process.kill()
             raise TimeoutError(f"{process.args!r} takes too long")
         time.sleep(_GLANCE_S)

@@ -1,7 +1,7 @@
 """`python -m tests.bench.watched MODE CONFIG …`: the agent in a process of its own, with a clock at its transitions.
 
-Prints one JSON line. `once` runs until all is done; `looks` times looks; `idle` waits for all to settle, and then only
-watches what idling costs.
+Prints one JSON line. `live` says "ready", waits for files and ends when so many exams are done; `looks` times looks;
+`idle` waits for all to settle, and then only watches what idling costs. Times are of the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,34 +28,44 @@ _SETTLED_WITHIN_S = 600.0
 
 
 class Stopwatch(logs.LogPublisher):
-    """Logs as the real agent does, and notes when the first bundle was complete and when the last one was done."""
+    """Logs as the real agent does, and notes when bundles were first complete and last committed and done."""
 
-    def __init__(self) -> None:
+    def __init__(self, exams: int = 0, enough: Callable[[], None] = lambda: None) -> None:
+        self._exams, self._enough = exams, enough
+        self._lock = threading.Lock()
         self.complete: float | None = None
-        self.done = 0.0
-        self.states: dict[int, str] = {}
+        self.committed = self.ended = 0.0
+        self.done = self.failed = 0
 
     def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
         now = time.monotonic()
         super().transition(bundle, before, event, personal)
-        self.states[bundle.id] = str(bundle.state)
-        if bundle.state == "COMPLETE" and self.complete is None:
-            self.complete = now
-        elif bundle.state == "DONE":
-            self.done = now
+        with self._lock:
+            if bundle.state == "COMPLETE" and self.complete is None:
+                self.complete = now
+            elif bundle.state == "COMMITTED" and before != "COMMITTED":
+                self.committed = now
+            elif not bundle.is_open:
+                self.ended = now
+                self.done += bundle.state == "DONE"
+                self.failed += bundle.state in ("REFUSED", "FAILED")
+            is_enough = self.done + self.failed >= self._exams > 0
+        if is_enough:
+            self._enough()
 
 
-def once(config: Path) -> dict[str, Any]:
-    """Deliver everything that lies in the drop folder."""
-    loaded, watch = settings.load(config, {}), Stopwatch()
+def live(config: Path, exams: int) -> dict[str, Any]:
+    """Deliver so many exams, which come as soon as it is ready."""
+    loaded = settings.load(config, {})
+    watch = Stopwatch(exams, lambda: assembly.agent.stop())
     logs.set_up(loaded.log.dir, "INFO", 1, console=False)
     with Assembly(loaded, watch) as assembly:
-        began, cpu = time.monotonic(), time.process_time()
-        assembly.agent.run(until_idle=lambda: True)
+        cpu = time.process_time()
+        print("ready", flush=True)
+        assembly.agent.run()
         cpu_s = time.process_time() - cpu
-    done = sum(state == "DONE" for state in watch.states.values())
-    complete = began if watch.complete is None else watch.complete
-    return {"done": done, "sending_s": watch.done - complete, "whole_s": watch.done - began, "cpu_s": cpu_s}
+    times = {"complete": watch.complete, "committed": watch.committed, "ended": watch.ended}
+    return {"done": watch.done, "cpu_s": cpu_s, **times}
 
 
 def looks(config: Path) -> dict[str, Any]:
@@ -107,7 +117,7 @@ def main(mode: str, config: str, *more: str) -> None:
     if mode == "idle":
         found = idle(Path(config), int(more[0]), float(more[1]))
     else:
-        found = {"once": once, "looks": looks}[mode](Path(config))
+        found = live(Path(config), int(more[0])) if mode == "live" else looks(Path(config))
     print(json.dumps(found))
 
 

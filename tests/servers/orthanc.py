@@ -29,6 +29,7 @@ class Orthanc:
     url: str
     dicom_port: int
     ca_file: Path
+    http_port: int = 0  # behind the TLS terminator
 
     @property
     def stow_url(self) -> str:
@@ -100,7 +101,7 @@ def running_orthanc(folder: Path) -> Iterator[Orthanc]:
         process = subprocess.Popen([binary, str(file)], stdout=log, stderr=subprocess.STDOUT)
     try:
         with tls_in_front_of(http_port, certificate) as port:
-            server = Orthanc(f"https://127.0.0.1:{port}", dicom_port, certificate.public)
+            server = Orthanc(f"https://127.0.0.1:{port}", dicom_port, certificate.public, http_port)
             _wait(server, process, folder / "orthanc.log")
             yield server
     finally:
