@@ -57,10 +57,12 @@ def status_report(
     drops: Sequence[str] = (),
     answer_rules: Mapping[str, AnswerRules] | None = None,
     limits: Sequence[Limit] = (),
+    tallies: Tallies | None = None,
 ) -> Report:
-    """The whole, in one object; a ledger that does not exist yet reads as an empty one."""
+    """The whole, in one object; a ledger that does not exist yet reads as an empty one. `tallies` are the ledger's,
+    where somebody has just counted them."""
     troubles = [] if ledger is None else [(drop, one) for drop in drops for one in concerns.of_drop(ledger, drop)]
-    tallies = NOTHING_YET if ledger is None else ledger.tallies()
+    tallies = tallies or (NOTHING_YET if ledger is None else ledger.tallies())
     gate = Gate() if ledger is None else gate_of(ledger)
     latest = [] if ledger is None else ledger.latest_bundles(_LOOKED_BACK)
     waiting = [] if ledger is None else [b for b in ledger.open_bundles() if b.state not in ENDED_BADLY]
@@ -207,6 +209,7 @@ def _file(record: FileRecord) -> Report:
         "state": str(record.state),
         "size": record.stamp.size,
         "sent": iso(record.accepted_at) if record.state is FileState.SENT else None,
+        "answer": record.answer if record.state is FileState.SENT else None,
         "reason": None if record.reason is None else explain(record.reason.masked(), "en"),
         "reason_zh": None if record.reason is None else explain(record.reason.masked(), "zh"),
     }

@@ -55,7 +55,8 @@ def readyz(context: Context, _given: Mapping[str, str]) -> Answer:
 def status(context: Context, _given: Mapping[str, str]) -> Answer:
     """The object of `folder-agent status --json`."""
     rules = {drop.name: AnswerRules(drop.bundle_depth, drop.unzip) for drop in context.settings.drops}
-    return _json(status_report(context.ledger, time.time(), list(rules), rules))
+    limits, tallies = context.settings.sync.limit or (), context.pulse.tallies()
+    return _json(status_report(context.ledger, time.time(), list(rules), rules, limits, tallies))
 
 
 def bundle(context: Context, given: Mapping[str, str]) -> Answer:
@@ -111,7 +112,7 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         """One family after the other."""
         context, now, meters = self._context, self._context.pulse.now, self._context.meters
-        tallies = context.ledger.tallies()
+        tallies = context.pulse.tallies()
         requests: dict[tuple[str, ...], Times] = {(*key,): one for key, one in meters.requests().items()}
         info = GaugeMetricFamily("folder_agent_info", "The agent's version.", labels=["version"])
         info.add_metric([__version__], 1)

@@ -22,12 +22,14 @@ from folder_agent.console.live import Live
 from folder_agent.core.errors import AgentError, Problem
 from folder_agent.core.gate import Gate
 from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.ports import Tallies
 from folder_agent.edges.ledger import PeeweeLedger
 from folder_agent.edges.ledger.sqlite import path_of
 from folder_agent.edges.volumes import free_bytes
 from folder_agent.settings import Settings
 
 EVERY_S, AT_LEAST_S = 2.0, 15.0
+QUICK_S = 0.05
 _LEAVING = ("COMMITTED", "REFUSED", "FAILED")
 _SCARCE = 5 * 1024**3
 
@@ -102,6 +104,10 @@ class Pulse:
         self._earlier: tuple[str, tuple[Span, ...]] = ("", ())  # the six days before a day
         self._thread = threading.Thread(target=self._run, name="console's pulse", daemon=True)
         self.now = Snapshot(time.time())
+        self._counting = threading.Lock()
+        self._counted: Tallies | None = None
+        self._counted_at = self._count_took_s = 0.0
+        self._is_counting = False
 
     def start(self) -> None:
         """Take the first one, and begin."""
@@ -113,6 +119,31 @@ class Pulse:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(5)
+
+    def tallies(self) -> Tallies:
+        """All counts of the ledger. Where counting takes long, those of a while ago, and a thread counts anew."""
+        with self._counting:
+            if self._counted is None or self._count_took_s < QUICK_S:
+                return self._count()
+            is_old = time.monotonic() - self._counted_at > max(AT_LEAST_S, 50 * self._count_took_s)
+            if is_old and not self._is_counting:
+                self._is_counting = True
+                threading.Thread(target=self._count_aside, name="console's count", daemon=True).start()
+            return self._counted
+
+    def _count(self) -> Tallies:
+        began = time.monotonic()
+        found = self._ledger.tallies()
+        self._counted, self._counted_at = found, time.monotonic()
+        self._count_took_s = self._counted_at - began
+        return found
+
+    def _count_aside(self) -> None:
+        try:
+            with suppress(AgentError):
+                self._count()
+        finally:
+            self._is_counting = False
 
     def _run(self) -> None:
         seen, taken_at = -1, 0.0

@@ -15,9 +15,10 @@ from peewee import SQL, fn
 
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
 from folder_agent.core.records import BundleRecord, Deed
+from folder_agent.edges.ledger import codec
 from folder_agent.edges.ledger.queries import Queries
 
-MOST_FOUND = 2000  # bundles that a search considers
+MOST_FOUND = 1000  # bundles that a search considers
 MOST_OF_A_DAY = 20_000
 _NAME_START = 'lower(substr("name", 1, 60))'  # as the index has it
 
@@ -29,6 +30,16 @@ class Place(NamedTuple):
 
     at: float
     number: int
+
+
+class _Light(NamedTuple):
+    """As much of a bundle as it takes to choose."""
+
+    id: int
+    drop_name: str
+    state: str
+    created_at: float
+    changed_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,9 @@ class Browsing(Queries):
     def page(self, wanted: Wanted) -> list[BundleRecord]:
         """The bundles of one page; one more than `limit` if there are more."""
         if wanted.text:
-            return _sorted(self._search(wanted.text), wanted)
-        if wanted.since is not None and wanted.until is not None:
-            return _sorted(self.bundles_between(wanted.since, wanted.until, limit=MOST_OF_A_DAY), wanted)
+            return self._chosen(self._search(wanted.text), wanted)
+        if wanted.since is not None or wanted.until is not None:
+            return self._chosen(self._of_time(wanted), wanted)
         bundle = self._tables.bundle
         if not wanted.states and not wanted.drops:
             return self._stretch(wanted, None)
@@ -99,24 +110,32 @@ class Browsing(Queries):
 
     def open_counts(self) -> dict[tuple[str, str, bool], int]:
         """How many bundles are open, by drop folder, state, and whether they are overdue."""
-        bundle = self._tables.bundle
-        kind = (bundle.drop_name, bundle.state, bundle.overdue)
-        query = bundle.select(*kind, fn.count(bundle.id)).where(bundle.open_key.is_null(False)).group_by(*kind)
-        with self._session.reading():
-            return {(drop, state, bool(late)): n for drop, state, late, n in self._session.engine.fetch(query)}
+        bundle, found = self._tables.bundle, dict[tuple[str, str, bool], int]()
+        for drop in self.drop_names():
+            query = bundle.select(bundle.state, bundle.overdue, fn.count(bundle.id)).where(self._open(drop))
+            with self._session.reading():
+                rows = self._session.engine.fetch(query.group_by(bundle.state, bundle.overdue))
+            found |= {(drop, state, bool(late)): total for state, late, total in rows}
+        return found
 
     def overdue(self, limit: int = 200) -> list[BundleRecord]:
         """Open bundles that are overdue, oldest first."""
+        late = self._tables.bundle.overdue == True  # noqa: E712 - becomes SQL
+        found = [one for drop in self.drop_names() for one in self._bundles(self._open(drop) & late)]
+        return sorted(found, key=attrgetter("created_at", "id"))[:limit]
+
+    def _open(self, drop: str) -> Any:
+        """Open bundles of a drop folder, said so that the index of these is taken."""
         bundle = self._tables.bundle
-        late = bundle.open_key.is_null(False) & (bundle.overdue == True)  # noqa: E712 - becomes SQL
-        return self._bundles(late, bundle.created_at, bundle.id, limit=limit)
+        return (bundle.drop_name == drop) & (bundle.open_key > "")
 
     def left_behind(self, since: float, limit: int = 300) -> list[BundleRecord]:
         """What was refused or failed since then and was not dropped again under its name or accession number, newest
         first."""
         bundle = self._tables.bundle
         later = bundle.alias("later")
-        here = (later.drop_name == bundle.drop_name) & (later.id > bundle.id)
+        # As expressions, so that no database takes an index on these for the better way: name and number are.
+        here = (fn.COALESCE(later.drop_name, "") == bundle.drop_name) & (later.id - bundle.id > 0)
         by_name = later.select(later.id).where((later.name == bundle.name) & here)
         by_number = later.select(later.id).where((later.access_number == bundle.access_number) & here)
         parts = []
@@ -132,7 +151,7 @@ class Browsing(Queries):
         bundle = self._tables.bundle
         waits = bundle.open_key.is_null(False) & bundle.state.not_in([str(one) for one in ON_THE_WAY_TO_A_SHELF])
         with self._session.reading():
-            found: float | None = bundle.select(fn.min(bundle.created_at)).where(waits).scalar()
+            found: float | None = bundle.select(fn.min(bundle.created_at + 0.0)).where(waits).scalar()
         return found
 
     def newest_at(self) -> float | None:
@@ -162,42 +181,54 @@ class Browsing(Queries):
         order = (column.desc(), bundle.id.desc()) if wanted.newest_first else (column, bundle.id)
         return self._bundles(where, *order, limit=wanted.limit + 1)
 
-    def _search(self, text: str) -> list[BundleRecord]:
+    def _search(self, text: str) -> list[_Light]:
         bundle, start = self._tables.bundle, text[:60].lower()
-        found = {one.id: one for one in self.find_bundles(text, MOST_FOUND)}
-        for one in self._bundles(bundle.study_uid == text, bundle.id.desc(), limit=MOST_FOUND):
-            found[one.id] = one
+        if codec.clean(text) != text:
+            return []  # the database cannot hold such a name, so it holds no such bundle
+        columns = (bundle.name, bundle.access_number, bundle.study_id, bundle.study_uid, bundle.target_name)
+        found = set[_Light]()
+        for column in columns:
+            found.update(self._light(column == text))
+        if text.isascii() and text.isdecimal() and len(text) <= 18:  # as long as a BIGINT surely takes
+            found.update(self._light(bundle.id == int(text)))
         as_indexed = _NAME_START + self._session.engine.ddl["exact"]
         name = SQL(as_indexed)
-        with_start = (name >= start) & (name < start + "\U0010ffff")
-        for one in self._bundles(with_start, SQL(as_indexed), limit=MOST_FOUND):
-            found[one.id] = one
-        return list(found.values())
+        found.update(self._light((name >= start) & (name < start + "\U0010ffff"), SQL(as_indexed)))
+        return list(found)
 
+    def _of_time(self, wanted: Wanted) -> list[_Light]:
+        """What was first seen within the time, by the index on that."""
+        created = self._tables.bundle.created_at
+        where = (created >= (wanted.since or 0.0)) & (created < (wanted.until or float("inf")))
+        return self._light(where, created, limit=MOST_OF_A_DAY)
 
-def _sorted(bundles: Iterable[BundleRecord], wanted: Wanted) -> list[BundleRecord]:
-    """The page out of a handful of rows."""
-    states, drops = wanted.states or tuple(BundleState), wanted.drops
-    mine = [
-        one
-        for one in bundles
-        if one.state in states
-        and (not drops or one.drop in drops)
-        and (wanted.since is None or one.created_at >= wanted.since)
-        and (wanted.until is None or one.created_at < wanted.until)
-    ]
-    return _cut(sorted(mine, key=_key(wanted), reverse=wanted.newest_first), wanted)
+    def _light(self, where: Any, *order: Any, limit: int = MOST_FOUND) -> list[_Light]:
+        rows = self._rows(self._tables.bundle, _Light._fields, where, *order, limit=limit)
+        return [_Light(*row) for row in rows]
+
+    def _chosen(self, found: Iterable[_Light], wanted: Wanted) -> list[BundleRecord]:
+        """The page out of a handful of rows: only what is shown is read whole."""
+        states, drops = frozenset(map(str, wanted.states or tuple(BundleState))), wanted.drops
+        mine = [
+            one
+            for one in found
+            if one.state in states
+            and (not drops or one.drop_name in drops)
+            and (wanted.since is None or one.created_at >= wanted.since)
+            and (wanted.until is None or one.created_at < wanted.until)
+        ]
+        key = _key(wanted)
+        mine.sort(key=key, reverse=wanted.newest_first)
+        if wanted.after is not None:
+            place = tuple(wanted.after)
+            mine = [one for one in mine if (key(one) < place if wanted.newest_first else key(one) > place)]
+        numbers = [one.id for one in mine[: wanted.limit + 1]]
+        records = {one.id: one for one in self._bundles(self._tables.bundle.id.in_(numbers))} if numbers else {}
+        return [records[number] for number in numbers if number in records]
 
 
 def _merged(parts: Sequence[Sequence[BundleRecord]], wanted: Wanted) -> list[BundleRecord]:
     return list(heapq.merge(*parts, key=_key(wanted), reverse=wanted.newest_first))[: wanted.limit + 1]
-
-
-def _cut(bundles: list[BundleRecord], wanted: Wanted) -> list[BundleRecord]:
-    if wanted.after is not None:
-        key, place = _key(wanted), tuple(wanted.after)
-        bundles = [one for one in bundles if (key(one) < place if wanted.newest_first else key(one) > place)]
-    return bundles[: wanted.limit + 1]
 
 
 def _key(wanted: Wanted) -> Any:
