@@ -147,6 +147,7 @@ class ReportsSettings(Section):
 
 class StowSettings(Section):
     url: str | None = None  # by default the gateway's host + /dicom-web/studies
+    trust_status: bool = False
 
     @field_validator("url")
     @classmethod

@@ -31,6 +31,7 @@ from folder_agent.core.mapping import SiteMapping
 from folder_agent.core.ports import Ledger
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.settings import DropSettings, Settings
+from folder_agent.simulator.rules import DEEDS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -329,3 +330,7 @@ PROMISED = part("## What is promised, and how it is tested")
 @pytest.mark.parametrize("place", sorted(set(re.findall(r"`((?:tests|folder_agent)/[^`]+)`", PROMISED))))
 def test_what_the_table_of_promises_names_is_there(place: str) -> None:
     assert (ROOT / place).exists()
+
+
+def test_every_misbehaviour_of_the_simulator_is_told() -> None:
+    assert {f"`{deed}`" for deed in DEEDS} <= set(re.findall(r"`[^`]+`", part("### simulate-gateway")))

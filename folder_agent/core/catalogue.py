@@ -510,10 +510,10 @@ CATALOGUE: dict[str, Reason] = {
     ),
     "FA-GW-TOO-LARGE": _reason(
         REFUSE,
-        "文件超过前置机允许的大小(HTTP 413)",
-        _ADMIN_ZH,
-        "the file is larger than the gateway takes (HTTP 413)",
-        _ADMIN_EN,
+        "前置机不接受这么大的文件(单独发送仍为 HTTP 413)",
+        "请前置机管理员提高上限(如 nginx 的 client_max_body_size),再把整个文件夹放回投放目录。",
+        "the gateway does not take so large a file (HTTP 413 even by itself)",
+        "Have its operator raise the bound (in nginx: client_max_body_size), then drop the whole folder back.",
     ),
     "FA-GW-INSTANCE-AGAIN": _reason(
         RETRY,
@@ -528,6 +528,14 @@ CATALOGUE: dict[str, Reason] = {
         _EXPORT_ZH,
         "the gateway refused the image (reason {reason})",
         _EXPORT_EN,
+    ),
+    "FA-GW-UNSAID": _reason(
+        RETRY,
+        "前置机回答 HTTP {status},但没有说明哪些影像已保存({detail})",
+        '会自动重试;若一直如此,请与前置机管理员确认后设置 [images] verify = "qido",或 [stow] trust_status = true。',
+        "the gateway answered HTTP {status} and does not say which images it stored ({detail})",
+        'It is tried again by itself. If that lasts, have its operator say what it means, and set verify = "qido" in '
+        "[images], or trust_status = true in [stow].",
     ),
     "FA-GW-ASSOCIATION": _reason(
         HOLD,

@@ -122,6 +122,10 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.listener.abort(self.connection)
 
+    def keep_quiet(self) -> None:
+        """Do not say 100 Continue, whatever was expected."""
+        self._continue_due = False
+
     def wait(self, seconds: float | None) -> None:
         """Until that time has passed, or the simulator stops."""
         self.listener.stopping.wait(seconds)
@@ -130,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, request: Request) -> None:
         self._recorded = False
-        rule = self.listener.gateway.rules.take(request.path)
+        rule = self.listener.gateway.rules.take(request.path, request.body.length)
         try:
             if rule:
                 misbehave(self, rule, request)

@@ -9,6 +9,7 @@ from typing import Protocol
 from folder_agent.simulator.bodies import drain
 from folder_agent.simulator.messages import Answer, JsonObject, Request, verdict
 from folder_agent.simulator.rules import Rule
+from folder_agent.simulator.stow_response import restyled
 
 _FAR = "https://127.0.0.1:9/elsewhere"
 _HUGE = 64 * 1024 * 1024
@@ -29,6 +30,8 @@ class Wire(Protocol):
     def hang_up(self) -> None: ...
 
     def reset(self) -> None: ...
+
+    def keep_quiet(self) -> None: ...
 
     def wait(self, seconds: float | None) -> None: ...
 
@@ -56,18 +59,33 @@ def misbehave(wire: Wire, rule: Rule, request: Request) -> None:
     """Lets the request suffer the rule."""
     if rule.seconds and rule.do != "hang":
         wire.wait(rule.seconds)
-    lets_through = rule.after or rule.do in ("truncate", "delay")
+    if rule.do == "no-continue":
+        wire.keep_quiet()
+    lets_through = rule.after or rule.do in ("truncate", "delay", "stow-answer", "no-continue")
     _DEEDS[rule.do](Case(wire, rule, request, wire.handle_request(request) if lets_through else None))
 
 
 def _answer_with(make: Callable[[Rule], Answer]) -> Callable[[Case], None]:
     def deed(case: Case) -> None:
+        if case.rule.early:
+            _answer_early(case, make(case.rule))
+            return
         case.swallow()
         answer = make(case.rule)
         case.record(answer.status)
         case.wire.send(answer)
 
     return deed
+
+
+def _answer_early(case: Case, answer: Answer) -> None:
+    """Before a byte of the body is asked for. What comes all the same is read, as well-behaved servers do: closing at
+    once would be a reset, which may overtake the answer."""
+    case.wire.hang_up()
+    case.record(answer.status)
+    case.wire.send(answer)
+    case.wire.keep_quiet()
+    case.swallow()
 
 
 def _status(rule: Rule) -> Answer:
@@ -91,6 +109,17 @@ def _delay(case: Case) -> None:
     if case.handled:
         case.record(case.handled.status)
         case.wire.send(case.handled)
+
+
+def _too_large(case: Case) -> None:
+    _answer_early(case, Answer(413, b"<html>413 Request Entity Too Large</html>", "text/html"))
+
+
+def _stow_answer(case: Case) -> None:
+    if case.handled:
+        answer = restyled(case.handled, case.rule.style)
+        case.record(answer.status)
+        case.wire.send(answer)
 
 
 def _refuse(case: Case) -> None:
@@ -150,4 +179,7 @@ _DEEDS: dict[str, Callable[[Case], None]] = {
     "hang": _hang,
     "redirect": _answer_with(_redirect),
     "huge": _huge,
+    "too-large": _too_large,
+    "stow-answer": _stow_answer,
+    "no-continue": _delay,
 }

@@ -21,12 +21,16 @@ Deed = Literal[
     "truncate",
     "stow-fail",
     "forget",
+    "stow-answer",
+    "too-large",
+    "no-continue",
     "hang",
     "redirect",
     "huge",
 ]
 OF_INSTANCES = ("stow-fail", "forget")  # of a Store request's instances, not of the request
 DEEDS: tuple[str, ...] = get_args(Deed)
+STYLES = ("xml", "text", "empty", "other-failures", "unreferenced")  # of the answer to a Store request
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class Rule:
 
     `times` counts requests, for "stow-fail" and "forget" instances. `seconds` is waited first; for "hang" it is how
     long it hangs (None: until the simulator stops). `after`: the request is handled and stored, only its answer is
-    spoilt.
+    spoilt; `early`: it is answered before its body is read, and the connection closed. "too-large" is for requests of
+    more than `bytes`, and always early; "no-continue" never says 100 Continue.
     """
 
     do: Deed
@@ -47,17 +52,25 @@ class Rule:
     message: str = "simulated failure"
     headers: Mapping[str, str] = field(default_factory=dict)
     reason: int = 0x0110  # FailureReason (0008,1197): processing failure, PS3.18 table 10.5.3-1
-    bytes: int | None = None  # reset-in-body: read so many first; huge: send so many
+    bytes: int | None = None  # reset-in-body: read so many first; huge: send so many; too-large: more are refused
     after: bool = False
+    early: bool = False
+    style: str = "xml"  # stow-answer: one of STYLES
 
     def __post_init__(self) -> None:
         if self.do not in DEEDS:
             raise ValueError(f"do: {self.do!r} is none of {', '.join(DEEDS)}")
         if self.after and self.do in ("delay", "truncate", "reset-in-body", *OF_INSTANCES):
             raise ValueError(f"after has no meaning for {self.do}")
+        if self.early and (self.after or self.do not in ("status", "code", "garbage", "redirect")):
+            raise ValueError(f"early has no meaning for {self.do}{' with after' if self.after else ''}")
+        if self.style not in STYLES:
+            raise ValueError(f"style: {self.style!r} is none of {', '.join(STYLES)}")
 
-    def fits(self, path: str) -> bool:
-        """Whether a request to `path` is meant."""
+    def fits(self, path: str, length: int | None = None) -> bool:
+        """Whether a request to `path`, with a body of so many bytes, is meant."""
+        if self.do == "too-large" and (length or 0) <= (self.bytes or 0):
+            return False
         return self.match == "*" or path == self.match or path.startswith(self.match.rstrip("/") + "/")
 
 
@@ -91,6 +104,8 @@ def _check_types(raw: Mapping[str, object]) -> None:
         "reason": (int,),
         "bytes": (int, type(None)),
         "after": (bool,),
+        "early": (bool,),
+        "style": (str,),
     }
     for name, allowed in kinds.items():
         if name in raw and not isinstance(raw[name], allowed):
@@ -119,23 +134,23 @@ class Rules:
         """Behaves well again."""
         self.replace(())
 
-    def take(self, path: str) -> Rule | None:
+    def take(self, path: str, length: int | None = None) -> Rule | None:
         """The rule for this request, counted as used."""
-        return self._take(path, per_instance=False)
+        return self._take(path, length, per_instance=False)
 
     def take_for_instance(self, path: str) -> Rule | None:
         """What happens to the next instance: it fails, or is forgotten; None: it is stored."""
-        return self._take(path, per_instance=True)
+        return self._take(path, None, per_instance=True)
 
     def left(self) -> list[dict[str, object]]:
         """What is still to come, as JSON objects."""
         with self._lock:
             return [asdict(rule) | {"headers": dict(rule.headers)} for rule in self._rules if rule.times]
 
-    def _take(self, path: str, *, per_instance: bool) -> Rule | None:
+    def _take(self, path: str, length: int | None, *, per_instance: bool) -> Rule | None:
         with self._lock:
             for index, rule in enumerate(self._rules):
-                if rule.times and rule.fits(path) and (rule.do in OF_INSTANCES) is per_instance:
+                if rule.times and rule.fits(path, length) and (rule.do in OF_INSTANCES) is per_instance:
                     if rule.times > 0:
                         self._rules[index] = replace(rule, times=rule.times - 1)
                     return rule

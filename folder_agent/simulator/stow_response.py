@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape
 
 from folder_agent.simulator.dicom import Instance
 from folder_agent.simulator.messages import Answer, JsonObject
@@ -82,3 +84,37 @@ def _identity(instance: Instance) -> JsonObject:
 
 def _value(vr: str, value: object) -> JsonObject:
     return {"vr": vr, "Value": [value]}
+
+
+def restyled(answer: Answer, style: str) -> Answer:
+    """The same answer as other servers give it: in XML; as plain text; with no body; with failures that name no
+    instance; or without naming what was stored."""
+    if style in ("text", "empty"):
+        said = b"OK" if style == "text" else b""
+        return Answer(answer.status, said, "text/plain", answer.headers, answer.entry)
+    module = json.loads(answer.body)
+    if style == "xml":
+        body = f'<?xml version="1.0"?><NativeDicomModel>{_elements(module)}</NativeDicomModel>'
+        return Answer(answer.status, body.encode(), "application/dicom+xml", answer.headers, answer.entry)
+    if style == "unreferenced":
+        module.pop("00081199", None)
+    elif "00081198" in module:
+        failures = [{"00081197": item["00081197"]} for item in module.pop("00081198")["Value"]]
+        module["0008119A"] = {"vr": "SQ", "Value": failures}
+    return Answer(answer.status, json.dumps(module).encode(), answer.content_type, answer.headers, answer.entry)
+
+
+def _elements(attributes: dict[str, Any]) -> str:
+    """The Native DICOM Model (PS3.19 A.1)."""
+    return "".join(
+        f'<DicomAttribute tag="{tag}" vr="{element["vr"]}">'
+        + "".join(_value_element(number, value) for number, value in enumerate(element["Value"], 1))
+        + "</DicomAttribute>"
+        for tag, element in attributes.items()
+    )
+
+
+def _value_element(number: int, value: Any) -> str:
+    if isinstance(value, dict):
+        return f'<Item number="{number}">{_elements(value)}</Item>'
+    return f'<Value number="{number}">{escape(str(value))}</Value>'

@@ -24,6 +24,7 @@ from pydicom.uid import (
 from folder_agent.core.errors import AgentError
 from folder_agent.core.records import Acceptance, FileKind, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
+from folder_agent.edges.gateway.batching import Bounds
 from folder_agent.edges.gateway.client import Link, make_client
 from folder_agent.edges.gateway.multipart import Reading
 from folder_agent.edges.gateway.signing import SignedHeaders
@@ -58,7 +59,7 @@ def stow(orthanc: Orthanc) -> Iterator[Stow]:
     clock = WallClock()
     client = make_client(SignedHeaders("1251", "secret", clock), make_context(orthanc.ca_file), 30, 1)
     link = Link(client, clock, 30)
-    yield Stow(link, orthanc.stow_url, Reading(open_for_reading, lambda: False), batch_files=2)
+    yield Stow(link, orthanc.stow_url, Reading(open_for_reading, lambda: False), Bounds(files=2))
     link.close()
 
 

@@ -570,6 +570,51 @@ def test_forget_says_stored_and_keeps_nothing(sim: Simulator, client: httpx.Clie
     assert list(sim.received().instances) == ["1.2.3.2"]
 
 
+def test_too_large_refuses_larger_bodies_alone_and_takes_none_of_them(sim: Simulator, client: httpx.Client) -> None:
+    sim.misbehave(do="too-large", match="/dicom-web", bytes=2000, times=-1)
+    parts = [dicom(f"1.2.3.{number}") for number in range(9)]
+    assert stow(client, parts[0]).status_code == 200
+    assert stow(client, *parts).status_code == 413
+    assert len(sim.received().instances) == 1
+
+
+@pytest.mark.parametrize(
+    ("style", "media_type", "said"),
+    [
+        ("xml", "application/dicom+xml", b'<Value number="1">1.2.3.1</Value>'),
+        ("text", "text/plain", b"OK"),
+        ("empty", "text/plain", b""),
+        ("other-failures", "application/dicom+json", b"0008119A"),
+        ("unreferenced", "application/dicom+json", b"00081198"),
+    ],
+)
+def test_a_store_request_is_answered_in_other_styles(
+    sim: Simulator, client: httpx.Client, style: str, media_type: str, said: bytes
+) -> None:
+    sim.misbehave(do="stow-fail", match="/dicom-web", reason=0xA700)
+    sim.misbehave(do="stow-answer", match="/dicom-web", style=style)
+    answer = stow(client, dicom("1.2.3.0"), dicom("1.2.3.1"))
+    assert (answer.status_code, answer.headers["Content-Type"]) == (202, media_type)
+    assert said in answer.content
+    assert (b"00081199" in answer.content) == (style in ("xml", "other-failures"))
+    assert list(sim.received().instances) == ["1.2.3.1"]
+
+
+def test_early_answers_before_the_body(sim: Simulator, client: httpx.Client) -> None:
+    sim.misbehave(do="status", status=503, early=True)
+    answer = client.post(STUDY_PATH, json=EXAM, headers=signed())
+    assert (answer.status_code, answer.headers["Connection"]) == (503, "close")
+    assert add(client).json()["code"] == 0
+
+
+@pytest.mark.parametrize(
+    "rule", [{"do": "stow-answer", "style": "yaml"}, {"do": "hang", "early": True}, {"do": "status", "early": 1}]
+)
+def test_what_is_no_such_misbehaviour_is_said(rule: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"style|early"):
+        parse_rules(rule)
+
+
 def test_hang_never_answers_and_a_stop_ends_it(tmp_path: Path) -> None:
     with Simulator(tmp_path, rules=[Rule("hang")]) as sim, trusting(sim) as client:
         with pytest.raises(httpx.ReadTimeout):

@@ -12,12 +12,14 @@ import pytest
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.records import Acceptance, Outgoing
 from folder_agent.edges.drop_folder.opening import open_for_reading
+from folder_agent.edges.gateway import batching
+from folder_agent.edges.gateway.batching import Bounds, after_batch, after_refusal, next_batch
 from folder_agent.edges.gateway.multipart import BLOCK, Reading
-from folder_agent.edges.gateway.stow import STOW_ANSWER_LIMIT, Stow, next_batch
+from folder_agent.edges.gateway.stow import STOW_ANSWER_LIMIT, Stow
 from folder_agent.edges.gateway.stow_answer import read_store_response
 from tests.edges.test_gateway_multipart import parts_of
 from tests.servers.kit import linked, outgoing, serving
-from tests.servers.scripted import Answer, ScriptedServer, answer, early, hang
+from tests.servers.scripted import Answer, ScriptedServer, Seen, answer, early, hang
 
 JSON = "Content-Type: application/dicom+json"
 
@@ -42,9 +44,12 @@ def store_response(
 class Sending:
     """One send, and what came of it."""
 
-    def __init__(self, *answers: Answer, batch_files: int = 100, batch_bytes: int = 1 << 26) -> None:
+    def __init__(
+        self, *answers: Answer, batch_files: int = 100, batch_bytes: int = 1 << 26, trusts_status: bool = False
+    ) -> None:
         self.server = serving(*answers)
-        self.bounds = (batch_files, batch_bytes)
+        self.bounds = Bounds(batch_files, batch_bytes)
+        self.trusts_status = trusts_status
         self.accepted: list[Acceptance] = []
         self.reports: list[int] = []
         self.progress = 0
@@ -52,9 +57,9 @@ class Sending:
 
     def send(self, files: Sequence[Outgoing], timeout_s: float = 5) -> ScriptedServer:
         with self.server as server, linked(timeout_s=timeout_s) as link:
-            stow = Stow(
-                link, server.url + "/dicom-web/studies", Reading(open_for_reading, lambda: self.stop), *self.bounds
-            )
+            reading = Reading(open_for_reading, lambda: self.stop)
+            url = server.url + "/dicom-web/studies"
+            stow = Stow(link, url, reading, self.bounds, trusts_status=self.trusts_status)
             self.destination = stow.destination
             stow.send(files, self._accept, self._advance)
         return server
@@ -192,13 +197,56 @@ def test_an_instance_that_the_answer_does_not_mention_is_tried_again(files: list
     assert (error.problem.code, error.problem.path) == ("FA-GW-ANSWER", "3.dcm")
     assert error.disposition is Disposition.RETRY
     assert sending.ids() == [1, 2]
+    assert [sent(seen) for seen in sending.server.requests] == [[1, 2, 3], [3]]
+
+
+def sent(seen: Seen) -> list[int]:
+    """The files of a request."""
+    boundary = seen.header("Content-Type").rpartition("boundary=")[2]
+    return [content[0] for _, content in parts_of(seen.body, boundary)]
+
+
+def test_what_could_not_be_stored_for_the_moment_goes_once_more_behind_the_rest(files: list[Outgoing]) -> None:
+    busy = answer(202, store_response(["1.2.1"], {"1.2.2": 0xA700}))
+    sending = Sending(busy, answer(200, ALL), batch_files=2)
+    assert [sent(seen) for seen in sending.send(files).requests] == [[1, 2], [3], [2]]
+    assert sending.reports == [1, 1, 1]
+
+
+def test_what_fails_twice_is_for_a_later_attempt_and_the_rest_has_gone(files: list[Outgoing]) -> None:
+    busy = answer(202, store_response(["1.2.1", "1.2.3"], {"1.2.2": 0xA700}))
+    sending = Sending(busy, batch_files=2)
+    error = sending.fail(files)
+    assert (error.problem.code, error.problem.path) == ("FA-GW-INSTANCE-AGAIN", "2.dcm")
+    assert [sent(seen) for seen in sending.server.requests] == [[1, 2], [3], [2]]
+    assert sending.ids() == [1, 3]
+
+
+def test_a_server_that_stores_nothing_for_the_moment_is_not_pressed(files: list[Outgoing]) -> None:
+    sending = Sending(answer(409, store_response(failed={"1.2.1": 0xA700, "1.2.2": 0xA700})), batch_files=2)
+    assert sending.fail(files).problem.code == "FA-GW-INSTANCE-AGAIN"
+    assert len(sending.server.requests) == 1
+
+
+def test_a_permanent_failure_ends_it_at_once(files: list[Outgoing]) -> None:
+    sending = Sending(answer(202, store_response(["1.2.1"], {"1.2.2": 0xC000})), batch_files=2)
+    assert sending.fail(files).disposition is Disposition.REFUSE
+    assert len(sending.server.requests) == 1
 
 
 def test_failures_without_a_name_belong_to_the_unmentioned(files: list[Outgoing]) -> None:
     sending = Sending(answer(409, store_response(["1.2.1", "1.2.2"], other=[0xC000])))
     error = sending.fail(files)
     assert (error.problem.code, error.problem.path) == ("FA-GW-INSTANCE", "3.dcm")
-    assert Sending(answer(409, store_response(["1.2.1"], other=[0xC000]))).fail(files).problem.code == "FA-GW-ANSWER"
+
+
+def test_failures_without_a_name_that_could_be_anybodys_are_found_one_by_one(files: list[Outgoing]) -> None:
+    one_of_two = answer(202, store_response(["1.2.1"], other=[0xC000]))
+    sending = Sending(one_of_two, answer(200, store_response(["1.2.2"])), answer(409, store_response(other=[0xC000])))
+    error = sending.fail(files)
+    assert (error.problem.code, error.problem.path) == ("FA-GW-INSTANCE", "3.dcm")
+    assert [sent(seen) for seen in sending.server.requests] == [[1, 2, 3], [2], [3]]
+    assert sending.ids() == [1, 2]
 
 
 def test_a_warning_is_an_acceptance_and_is_kept(files: list[Outgoing]) -> None:
@@ -229,8 +277,57 @@ def test_a_warning_is_an_acceptance_and_is_kept(files: list[Outgoing]) -> None:
 def test_an_answer_that_says_nothing_of_the_files_accepts_none(files: list[Outgoing], body: bytes) -> None:
     sending = Sending(answer(200, body))
     error = sending.fail(files)
-    assert (error.problem.code, error.disposition) == ("FA-GW-ANSWER", Disposition.RETRY)
+    assert error.problem.code in ("FA-GW-UNSAID", "FA-GW-ANSWER")
+    assert error.disposition is Disposition.RETRY
     assert not sending.accepted
+
+
+@pytest.mark.parametrize("status", [200, 202, 409])
+@pytest.mark.parametrize(("body", "detail"), [(b"", "it is empty"), (b"OK", "neither DICOM JSON nor XML")])
+def test_an_answer_that_does_not_itemise_says_so(files: list[Outgoing], status: int, body: bytes, detail: str) -> None:
+    problem = Sending(answer(status, body)).fail(files).problem
+    assert (problem.code, dict(problem.values)) == ("FA-GW-UNSAID", {"status": status, "detail": detail})
+
+
+SILENT = [
+    answer(200),
+    answer(200, b"  "),
+    answer(200, b"3 files stored", "Content-Type: text/plain; charset=utf-8"),
+    answer(200, b"{}", JSON),
+    answer(200, b'{"00081190": {"vr": "UR", "Value": ["https://x"]}}', JSON),
+]
+
+
+@pytest.mark.parametrize("said", SILENT)
+def test_a_silent_200_is_believed_where_the_settings_say_so(files: list[Outgoing], said: bytes) -> None:
+    sending = Sending(said, trusts_status=True)
+    sending.send(files)
+    assert [one.answer for one in sending.accepted] == ["HTTP 200, not itemised"] * 3
+    assert Sending(said).fail(files).disposition is Disposition.RETRY
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer(202),
+        answer(409),
+        answer(200, b"<html>Log in</html>", "Content-Type: text/html"),
+        answer(200, b"<html>Log in</html>"),
+        answer(200, b"OK", "Content-Type: application/octet-stream"),
+        answer(202, b"{}", JSON),
+    ],
+)
+def test_what_is_more_than_a_silent_200_is_never_believed(files: list[Outgoing], said: bytes) -> None:
+    sending = Sending(said, trusts_status=True)
+    assert sending.fail(files).disposition is Disposition.RETRY
+    assert not sending.accepted
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_with_trust_what_is_not_said_to_have_failed_is_stored(files: list[Outgoing], status: int) -> None:
+    sending = Sending(answer(status, store_response(failed={"1.2.2": 0xC000}), JSON), trusts_status=True)
+    assert sending.fail(files).problem.path == "2.dcm"
+    assert sending.ids() == [1, 3]
 
 
 XML = """<?xml version="1.0" encoding="utf-8"?>
@@ -314,6 +411,42 @@ def test_what_was_too_large_is_remembered(tmp_path: Path) -> None:
     sending = Sending(answer(413), stored, batch_bytes=4 * size)
     assert len(sending.send(many).requests) == 1 + 2 + 2
     assert sorted(sending.ids()) == list(range(8))
+
+
+MIB = 1024 * 1024
+
+
+def test_the_bounds_grow_while_full_batches_are_quick_and_shrink_when_they_are_slow() -> None:
+    first = Bounds()
+    grown = after_batch(first, 100, 10 * MIB, 0.5)
+    assert (grown.files, grown.bytes) == (200, 128 * MIB)
+    for _ in range(10):
+        grown = after_batch(grown, grown.files, grown.bytes, 0.5)
+    assert (grown.files, grown.bytes) == (1000, 256 * MIB)
+    assert after_batch(first, 3, MIB, 0.1) == first  # the rest of a study says nothing of what would be too much
+    assert after_batch(first, 100, 64 * MIB, 5.0) == first
+    slow = after_batch(first, 100, 64 * MIB, 100.0)
+    assert (slow.files, slow.bytes) == (5, int(3.2 * MIB))
+    assert after_batch(slow, 1, 500 * MIB, 1000.0) == slow  # a single file cannot be made smaller
+
+
+def test_what_was_refused_for_its_size_is_not_tried_again() -> None:
+    bounds = after_refusal(Bounds(), 60 * MIB)
+    assert bounds.bytes == 30 * MIB
+    for _ in range(10):
+        bounds = after_batch(bounds, bounds.files, bounds.bytes, 0.1)
+    assert bounds.bytes == 30 * MIB
+    assert after_refusal(bounds, 20 * MIB).bytes == 10 * MIB
+    assert after_refusal(Bounds(bytes=1), 1).bytes == 1
+
+
+def test_batches_follow_the_time_that_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_QUICK_S", 0.0)
+    monkeypatch.setattr(batching, "_SLOW_S", 0.0)
+    monkeypatch.setattr(batching, "_AIM_S", 1e-9)
+    many = [outgoing(tmp_path, f"{n}.dcm", bytes([n]), n) for n in (1, 2, 3, 4)]
+    sending = Sending(answer(200, store_response([f"1.2.{n}" for n in (1, 2, 3, 4)])), batch_files=2)
+    assert [sent(seen) for seen in sending.send(many).requests] == [[1, 2], [3], [4]]
 
 
 def test_one_file_that_is_too_large_is_refused_by_name(files: list[Outgoing]) -> None:

@@ -121,5 +121,6 @@ def _images(settings: Settings, link: Link, reading: Reading) -> Transport | Non
 
         return Dimse(node_of(settings.dimse, settings.gateway.timeout_s), reading)
     if settings.images.transport == "stow":
-        return Stow(link, stow_url(settings), reading)
+        trusts_status = settings.stow.trust_status or settings.images.verify == "qido"  # which then asks
+        return Stow(link, stow_url(settings), reading, trusts_status=trusts_status)
     return None

@@ -5,6 +5,7 @@ Touches the files by reading them once, and the network by a Link. Nothing is he
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -12,65 +13,83 @@ from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, Disposition, Problem, problem
 from folder_agent.core.ports import Accepted, Progress
 from folder_agent.core.records import Acceptance, Outgoing
+from folder_agent.edges.gateway.batching import BATCH_BYTES, BATCH_FILES, Bounds, Sizing, next_batch
 from folder_agent.edges.gateway.client import Link, Reply
 from folder_agent.edges.gateway.multipart import Body, Piece, Reading, length_of, new_boundary
 from folder_agent.edges.gateway.stow_verdicts import Halve, store_response, verdict
 
-BATCH_FILES = 100
-BATCH_BYTES = 64 * 1024 * 1024
+__all__ = ["BATCH_BYTES", "BATCH_FILES", "Stow", "next_batch"]
+
 STOW_ANSWER_LIMIT = 16 * 1024 * 1024  # bytes
-_LEAST_BATCH_BYTES = 1024 * 1024
+_ROUNDS = 2  # how often an instance that may yet be stored is sent, before it is for a later attempt
+_UNTOLD = "FA-GW-ANSWER"
 _FIRST = (Disposition.REFUSE, Disposition.HOLD, Disposition.RETRY)
+
+Failed = tuple[Outgoing, AgentError]
 
 
 class Stow:
-    """The Transport to one STOW-RS address."""
+    """The Transport to one STOW-RS address. `trusts_status`: HTTP 200 alone counts as "all stored", where the answer
+    says nothing of the single instances."""
 
     def __init__(
         self,
         link: Link,
         url: str,
         reading: Reading,
-        batch_files: int = BATCH_FILES,
-        batch_bytes: int = BATCH_BYTES,
+        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        *,
+        trusts_status: bool = False,
     ) -> None:
         self.destination = url
         self._link = link
         self._reading = reading
-        self._batch_files = batch_files
-        self._batch_bytes = batch_bytes
+        self._sizing = Sizing(bounds)
+        self._trusts_status = trusts_status
 
     def send(self, files: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
-        """Send in batches; see ports.Transport. A file larger than a batch goes alone."""
-        waiting = list(files)
+        """Send in batches; see ports.Transport. What the server could not store for the moment goes once more behind
+        the rest, and what the answer did not tell of each by itself."""
+        groups = [list(files)]
+        for _ in range(_ROUNDS):
+            failed = [one for group in groups for one in self._send_all(group, accepted, progress)]
+            if not failed:
+                return
+            untold = [file for file, error in failed if error.problem.code == _UNTOLD]
+            groups = [[file for file, _ in failed if file not in untold], *([file] for file in untold)]
+        raise failed[0][1]
+
+    def _send_all(self, files: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> list[Failed]:
+        waiting, failed = list(files), list[Failed]()
         while waiting:
-            batch = next_batch(waiting, self._batch_files, self._batch_bytes)
-            self._send(batch, accepted, progress)
+            batch = self._sizing.next_batch(waiting)
+            failed += self._send(batch, accepted, progress)
             gone = {file.file_id for file in batch}
             waiting = [file for file in waiting if file.file_id not in gone]
+        return failed
 
-    def _send(self, batch: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
-        """Send one batch, in halves if it is too much at once."""
+    def _send(self, batch: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> list[Failed]:
+        """Send one batch, in halves if it is too much at once. Those that failed for the moment, if others did not;
+        a failure that ends it all is raised."""
+        began = time.monotonic()
         try:
-            acceptances, failures = self._attempt(batch, progress)
+            acceptances, failed = self._attempt(batch, progress)
         except Halve as request:
             if request.too_large:
-                self._expect_less(batch)
+                self._sizing.was_too_large(batch)
             middle = len(batch) // 2
-            self._send(batch[:middle], accepted, progress)
-            self._send(batch[middle:], accepted, progress)
-            return
+            halves = (batch[:middle], batch[middle:])
+            return [one for half in halves for one in self._send(half, accepted, progress)]
+        self._sizing.took(batch, time.monotonic() - began)
         if acceptances:
             accepted(acceptances)
-        if failures:
-            raise min(failures, key=lambda error: _FIRST.index(error.disposition))
+        if failed:
+            worst = min((error for _, error in failed), key=lambda error: _FIRST.index(error.disposition))
+            if worst.disposition is not Disposition.RETRY or not acceptances:
+                raise worst
+        return failed
 
-    def _expect_less(self, batch: Sequence[Outgoing]) -> None:
-        """Remember what was too much, so that the next batches are not sent in vain, too."""
-        total = sum(file.length for file in batch)
-        self._batch_bytes = min(self._batch_bytes, max(_LEAST_BATCH_BYTES, total // 2))
-
-    def _attempt(self, batch: Sequence[Outgoing], progress: Progress) -> tuple[list[Acceptance], list[AgentError]]:
+    def _attempt(self, batch: Sequence[Outgoing], progress: Progress) -> tuple[list[Acceptance], list[Failed]]:
         boundary = new_boundary()
         pieces = stow_pieces(batch, boundary)
         headers = {
@@ -82,38 +101,20 @@ class Stow:
             reply = self._link.exchange(self.destination, headers, body, STOW_ANSWER_LIMIT)
         return self._verdicts(batch, body, reply)
 
-    def _verdicts(
-        self, batch: Sequence[Outgoing], body: Body, reply: Reply
-    ) -> tuple[list[Acceptance], list[AgentError]]:
-        response = store_response(batch, reply)
-        acceptances, failures = [], []
+    def _verdicts(self, batch: Sequence[Outgoing], body: Body, reply: Reply) -> tuple[list[Acceptance], list[Failed]]:
+        response = store_response(batch, reply, trusts_status=self._trusts_status)
+        acceptances, failed = [], []
         for file in batch:
             found, digest = verdict(file, response), body.digests.get(file.file_id)
             if isinstance(found, Problem):
-                failures.append(failure(found))
+                failed.append((file, failure(found)))
             elif digest is None:
-                failures.append(failure(problem("FA-GW-ANSWER", file.path, detail="it came before the file was sent")))
+                early = problem("FA-GW-ANSWER", file.path, detail="it came before the file was sent")
+                failed.append((file, failure(early)))
             else:
                 answer = f"HTTP {reply.status}{found}"
                 acceptances.append(Acceptance(file.file_id, digest, self.destination, answer))
-        return acceptances, failures
-
-
-def next_batch(files: Sequence[Outgoing], most_files: int, most_bytes: int) -> list[Outgoing]:
-    """The files that go next, in order: within the bounds, and never two of one SOPInstanceUID, whose verdicts could
-    not be told apart. The first file always goes."""
-    batch: list[Outgoing] = []
-    instances: set[str | None] = set()
-    total = 0
-    for file in files:
-        if file.sop_instance in instances:
-            continue
-        if batch and (len(batch) >= most_files or total + file.length > most_bytes):
-            break
-        batch.append(file)
-        instances.add(file.sop_instance)
-        total += file.length
-    return batch
+        return acceptances, failed
 
 
 def stow_pieces(batch: Sequence[Outgoing], boundary: str) -> list[Piece]:

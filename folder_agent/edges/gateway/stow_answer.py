@@ -28,6 +28,7 @@ class StoreResponse:
     stored: dict[str, int | None] = field(default_factory=dict)
     failed: dict[str, int | None] = field(default_factory=dict)
     unnamed: list[int | None] = field(default_factory=list)  # failures of instances that the server could not identify
+    assumed: set[str] = field(default_factory=set)  # stored, by the status alone
 
 
 def read_store_response(body: bytes) -> StoreResponse:

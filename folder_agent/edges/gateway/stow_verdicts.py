@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, Problem, problem
 from folder_agent.core.records import Outgoing
 from folder_agent.edges.gateway.answers import DUPLICATE, STATUSES, about, by_status, judge, told
@@ -34,8 +35,9 @@ class Halve(Exception):
         self.too_large = too_large
 
 
-def store_response(batch: Sequence[Outgoing], reply: Reply) -> StoreResponse:
-    """The verdicts by instance. Raises Halve, or AgentError where there are none."""
+def store_response(batch: Sequence[Outgoing], reply: Reply, *, trusts_status: bool = False) -> StoreResponse:
+    """The verdicts by instance. Raises Halve, or AgentError where there are none. `trusts_status`: what is not said is
+    taken from the status (200: all is stored; 202: what is not said to have failed)."""
     if STATUSES.get(reply.status) == "FA-GW-AUTH":
         raise by_status(reply)
     found = told(reply.body)
@@ -46,7 +48,22 @@ def store_response(batch: Sequence[Outgoing], reply: Reply) -> StoreResponse:
         return _all_stored(batch, reply)
     if reply.status not in _WITH_VERDICTS:
         raise _named(batch, by_status(reply))
-    return _with_unnamed(batch, read_store_response(reply.body))
+    response = _with_unnamed(batch, _read(reply, trusts_status=trusts_status))
+    if trusts_status and (reply.status == 200 or (reply.status == 202 and response.failed)):
+        known = response.stored.keys() | response.failed.keys()
+        response.assumed = {file.sop_instance or "" for file in batch} - known
+    return response
+
+
+def _read(reply: Reply, *, trusts_status: bool) -> StoreResponse:
+    try:
+        return read_store_response(reply.body)
+    except AgentError as error:
+        is_silent = not reply.body.strip() or reply.media_type == "text/plain"
+        if trusts_status and reply.status == 200 and is_silent:
+            return StoreResponse()
+        detail = dict(error.problem.values)["detail"]
+        raise failure(problem("FA-GW-UNSAID", status=reply.status, detail=detail)) from None
 
 
 def _with_unnamed(batch: Sequence[Outgoing], response: StoreResponse) -> StoreResponse:
@@ -76,6 +93,8 @@ def verdict(file: Outgoing, response: StoreResponse) -> Problem | str:
     uid = file.sop_instance or ""
     if uid in response.failed:
         return failed(file, response.failed[uid])
+    if uid in response.assumed:
+        return ", not itemised"
     if uid in response.stored:
         warning = response.stored[uid]
         return "" if warning is None else f", warning 0x{warning:04X}"
