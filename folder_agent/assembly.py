@@ -15,6 +15,7 @@ from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.housekeeping import Household, Housekeeping
 from folder_agent.agent.loop import Agent
 from folder_agent.agent.shelf import Note
+from folder_agent.core import delivered
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from
@@ -162,7 +163,8 @@ class Assembly(AbstractContextManager["Assembly"]):
                 if bundle.state is not BundleState.COMMITTED:
                     return Posted(identity(bundle), dossier.encoding if dossier else None)
                 if dossier is not None:
-                    return Posted(dossier.exam, dossier.encoding, dossier.filled)
+                    exam = delivered.with_counts(dossier.exam, bundle.counts)
+                    return Posted(exam, dossier.encoding, dossier.filled)
                 return posted_again(drop, bundle, files, permit, fill=fill)
 
             def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> list[tuple[str, bytes]]:
@@ -187,6 +189,7 @@ class Assembly(AbstractContextManager["Assembly"]):
                         agent=__version__,
                         delivered_at=now,
                         warnings=dossier.warnings if dossier else (),
+                        replaced=self._replaced(bundle, files) if is_delivered else (),
                     )
                     notes.append((RECEIPT, content))
                 return notes
@@ -194,6 +197,16 @@ class Assembly(AbstractContextManager["Assembly"]):
             return note
 
         return make
+
+    def _replaced(
+        self, bundle: BundleRecord, files: Sequence[FileRecord]
+    ) -> list[tuple[FileRecord, delivered.Version]]:
+        """The instances of a committed bundle that had been delivered before with other bytes."""
+        every = self.ledger.delivered(bundle.access_number, bundle.study_uid)
+        mine = (bundle.committed_at or 0.0, bundle.id)
+        before = [one for one in every if (one.committed_at or 0.0, one.id) < mine]
+        past = delivered.past_of(before, {one.id: self.ledger.files_of(one.id) for one in before})
+        return delivered.replaced(past, files)
 
 
 class Posted(NamedTuple):
@@ -289,6 +302,7 @@ def bundle_rules(drop: DropSettings, *, remote: bool, sends_images: bool = True)
         fail_when_overdue=drop.on_deadline == "fail",
         fill=drop.fill,
         eager=drop.eager and sends_images,
+        replaces=drop.on_conflict == "newest",
     )
 
 

@@ -201,6 +201,7 @@ class DropSettings(Section):
     match: tuple[MatchField, ...] = ("studyUid", "accessNumber", "patientId")
     deadline_h: float = Field(24, gt=0, le=8760)
     on_deadline: Literal["wait", "fail"] = "wait"
+    on_conflict: Literal["refuse", "newest"] = "refuse"
     scan_s: float = Field(30, ge=0.1, le=3600)
     fill: bool = True
     eager: bool = False

@@ -15,6 +15,7 @@ from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.intake import Intake
 from folder_agent.core import checking
 from folder_agent.core.bundling import BundleRules
+from folder_agent.core.delivered import Content
 from folder_agent.core.eager import may_go_ahead, reading_of
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.exam import personal_values
@@ -22,7 +23,7 @@ from folder_agent.core.grouping import Group, Member
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.planning import AGAIN_S
 from folder_agent.core.ports import Clock
-from folder_agent.core.records import BundleRecord, Counts, SidecarReading
+from folder_agent.core.records import BundleRecord, SidecarReading
 
 SLICE_FILES, SLICE_BYTES = 100, 64 * 1024 * 1024  # so that what is complete, or urgent, need not wait for long
 _NEVER = float("inf")
@@ -151,7 +152,7 @@ class Ahead:
             sidecar_path=plan.group.sidecars[0].path,
             exam={},  # nothing that goes ahead needs it
             personal=personal_values(plan.reading),
-            counts=Counts(),
+            content=Content(),
             warnings=(),
             files=self._intake.records(paths),
             findings={path: member.finding for path, member in known.items() if member.finding is not None},

@@ -11,15 +11,19 @@ from folder_agent.agent.ahead import Ahead
 from folder_agent.agent.dossier import Dossier, dossier_of
 from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
+from folder_agent.agent.pasts import Pasts
+from folder_agent.core import corrections
 from folder_agent.core.answers import AnswerRules, answer
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
+from folder_agent.core.corrections import Correction
+from folder_agent.core.delivered import Past
 from folder_agent.core.errors import AgentError, Problem, StaleState, problem
 from folder_agent.core.exam import personal_values
 from folder_agent.core.filling import with_filled
 from folder_agent.core.grouping import Group, Grouping, Member
 from folder_agent.core.headers import exam_of_group
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState, FileState
-from folder_agent.core.ports import Clock, Ledger
+from folder_agent.core.ports import Clock, Ledger, Shelves
 from folder_agent.core.records import Act, BundleRecord, Deed, FileKind, SidecarReading, Stamp
 from folder_agent.core.unpacking import is_final
 
@@ -60,6 +64,8 @@ class Bundles:
         rules: BundleRules,
         sort: Callable[[Iterable[Member]], Grouping],
         permit_field: str,
+        pasts: Pasts,
+        shelves: Shelves,
     ) -> None:
         self.intake = intake
         self._ledger = ledger
@@ -67,7 +73,7 @@ class Bundles:
         self._journal = journal
         self._rules = rules
         self._sort = sort
-        self._permit_field = permit_field
+        self._permit_field, self._pasts, self._shelves = permit_field, pasts, shelves
         self._judged: dict[str, _Judged] = {}
         self._group_at = 0.0  # monotonic: when to group anew for what is merely stale
         self.open: dict[int, BundleRecord] = {}
@@ -81,7 +87,8 @@ class Bundles:
         self._archives: list[Member] = []
         self._unassigned: tuple[Member, ...] = ()
         self._troubles: dict[str, tuple[Stamp, Problem, float]] = {}  # of archives; until when (monotonic)
-        self._unpacked: set[str] = set()  # archives that have just become folders
+        self._gone_on: dict[str, str] = {}  # what has just become something else, by key, and the code that says so
+        self._corrections: dict[str, tuple[Correction, float]] = {}  # by key; from when on (monotonic)
         self._accepted: dict[int, Problem] = {}  # by an operator's order, as they are
         self._to_refuse: dict[int, Problem] = {}  # by an operator's order, as soon as nobody works on them
         for bundle in ledger.open_bundles():
@@ -111,6 +118,7 @@ class Bundles:
         self._troubles.pop(bundle.key, None)
         self._accepted.pop(bundle.id, None)
         self._to_refuse.pop(bundle.id, None)
+        self._gone_on.pop(bundle.key, None)
         self._judged.pop(bundle.key, None)  # its files are gone; a newcomer of that name is judged afresh
         if self._by_key.get(bundle.key) == bundle.id:
             del self._by_key[bundle.key]
@@ -183,11 +191,27 @@ class Bundles:
     def unpacked(self, path: str, stamp: Stamp, trouble: Problem | None, again_at: float) -> None:
         """What came of unpacking an archive; what is not its own fault is tried again at the monotonic time."""
         if trouble is None:
-            self._unpacked.add(path)
+            self._gone_on[path] = "FA-UNPACKED"
             trouble = problem("FA-UNPACKED")  # until the next look finds that it has gone
         self._troubles[path] = (stamp, trouble, _NEVER if is_final(trouble) else again_at)
         if (judged := self._judged.get(path)) is not None:
             judged.look_at = self._clock.monotonic()
+
+    def next_correction(self, now: float) -> tuple[int, Correction] | None:
+        """A corrected sidecar that may go together with what lies in failed/ now, and its bundle."""
+        for key, (correction, from_) in self._corrections.items():
+            bundle = self.open.get(self._by_key.get(key, 0))
+            if from_ <= now and bundle is not None and bundle.state is BundleState.GATHERING:
+                return bundle.id, correction
+        return None
+
+    def corrected(self, correction: Correction, trouble: Problem | None) -> None:
+        """What came of a correction; what failed is finished before anything else is corrected."""
+        if trouble is None:
+            self._corrections.pop(correction.key, None)
+            self._gone_on[correction.key] = "FA-CORRECTED"
+        if (judged := self._judged.get(correction.key)) is not None:  # after the next look, which finds them together
+            judged.look_at = self._clock.monotonic() + max(self._rules.settle_s, 1.0)
 
     def _trouble_of(self, archive: Member) -> Problem | None:
         tried = self._troubles.get(archive.path)
@@ -250,21 +274,25 @@ class Bundles:
             judged.is_blocked = True
             return _Case(judged, one)  # `sent_ahead` goes on
         reading = self._reading(one)
-        delivered = self._delivered(one, reading)
+        past = self._pasts.of(reading.get("accessNumber"), reading.get("studyUid")) if reading is not None else None
+        correction = self._correction(one, reading, bundle, past)
+        if correction is None:
+            self._corrections.pop(one.key, None)
         age = 0.0 if bundle is None else self._clock.now() - bundle.created_at
-        counted = delivered.counts if delivered is not None else None
         verdict = judge(
             one,
             self._rules,
             now,
             age,
             changed_at=self.intake.gone_at,
-            delivered=counted,
+            past=past,
             ready_since=judged.ready_since,
             trouble=self._trouble_of(one.files[0]) if one.is_archive else None,
             elsewhere=reading if not one.sidecars else None,
             accepted=None if bundle is None else self._accepted.get(bundle.id),
         )
+        if correction is not None:
+            verdict = self._corrects(one, correction, now)
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
         return _Case(judged, one, reading, verdict)
@@ -287,6 +315,37 @@ class Bundles:
         return (
             min(_look_at(verdict), now + _ALONE_S) if is_alone and isinstance(verdict, Waiting) else _look_at(verdict)
         )
+
+    def _correction(
+        self, one: Group, reading: SidecarReading | None, bundle: BundleRecord | None, past: Past | None
+    ) -> Correction | None:
+        """What lies in failed/ that a sidecar which came alone is for: the newest of its name."""
+        if reading is None or not corrections.is_alone(one):
+            return None
+        drop, mine = self.intake.drop.name, bundle.id if bundle is not None else None
+        for other in self._ledger.find_bundles(one.name):
+            if other.id == mine or not corrections.is_namesake(other, one, drop):
+                continue
+            files = self._ledger.files_of(other.id)
+            if corrections.ended_badly(other) and not corrections.has_files(files):
+                continue  # another sidecar alone, that was still wrong
+            if not corrections.ended_badly(other) or not corrections.is_for(reading, other, past):
+                return None
+            return corrections.of(one, other) if self._is_on_shelf(other.target or "") else None
+        return None
+
+    def _is_on_shelf(self, target: str) -> bool:
+        try:
+            return not self._shelves.is_free(target)
+        except AgentError:
+            return False  # out of reach: asked again when it is judged again
+
+    def _corrects(self, one: Group, correction: Correction, now: float) -> Waiting:
+        """Not at once: it may be the first file of the whole exam, dropped again."""
+        at = max(member.watched.since for member in one.members) + self._rules.quiet_s
+        self._corrections[one.key] = (correction, at)
+        name = correction.target.replace("\\", "/").rpartition("/")[2]
+        return Waiting((problem("FA-CORRECTS", name=name),), at if at > now else now + _ALONE_S)
 
     def _bundle_of(self, one: Group) -> BundleRecord | None:
         bundle_id = self._by_key.get(one.key)
@@ -313,12 +372,6 @@ class Bundles:
         if reading is not None:
             self._journal.know(bundle.id, personal_values(reading))
 
-    def _delivered(self, one: Group, reading: SidecarReading | None) -> BundleRecord | None:
-        """Asked only for a sidecar that came alone: how its exam was delivered before."""
-        if reading is None or len(one.members) > len(one.sidecars):
-            return None
-        return self._ledger.last_delivered(reading.get("accessNumber"), reading.get("studyUid"))
-
     def _apply(self, bundle: BundleRecord, one: Group, verdict: Verdict, reading: SidecarReading | None) -> None:
         self.dossiers.pop(bundle.id, None)
         match verdict:
@@ -329,7 +382,7 @@ class Bundles:
             case Complete():
                 self._complete(bundle, one, verdict)
             case Refused():
-                self._refuse(bundle, reading, verdict)
+                self._refuse(bundle, one, reading, verdict)
 
     def _go_ahead(self, bundle_id: int, case: _Case) -> None:
         bundle = self.open.get(bundle_id)
@@ -363,21 +416,19 @@ class Bundles:
         self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field)
         self.fresh = True
 
-    def _refuse(self, bundle: BundleRecord, reading: SidecarReading | None, verdict: Refused) -> None:
+    def _refuse(self, bundle: BundleRecord, one: Group, reading: SidecarReading | None, verdict: Refused) -> None:
         reasons = tuple(problem_.masked() for problem_ in verdict.problems)
         event = BundleEvent.FAIL if verdict.overdue else BundleEvent.REFUSE
         if verdict.overdue and bundle.state not in (BundleState.GATHERING, BundleState.WAITING):
             bundle = self._step(bundle, BundleEvent.REOPEN)
-        identity = _identity(reading) if reading is not None else {}
+        identity = _by_files(one) | ({} if reading is None else {k: v for k, v in _identity(reading).items() if v})
         bundle = self._step(bundle, event, reasons=reasons, due_at=None, **identity)
         self.verdicts[bundle.id] = verdict.problems
 
     def _withdraw(self, bundle: BundleRecord) -> None:
         if bundle.state is not BundleState.GATHERING:
             bundle = self._step(bundle, BundleEvent.REOPEN)
-        is_unpacked = bundle.key in self._unpacked
-        self._unpacked.discard(bundle.key)
-        why = [problem("FA-UNPACKED" if is_unpacked else "FA-WITHDRAWN")]
+        why = [problem(self._gone_on.pop(bundle.key, "FA-WITHDRAWN"))]
         if sent := sum(record.accepted_at is not None for record in self._ledger.files_of(bundle.id)):
             why.append(problem("FA-SENT-AHEAD", count=sent))
         self._step(bundle, BundleEvent.WITHDRAW, reasons=tuple(why), is_open=False)
@@ -395,6 +446,16 @@ def _identity(reading: SidecarReading) -> dict[str, Any]:
         "study_id": reading.get("studyId"),
         "emergency": reading.get("studyCategory") == "emergency",
     }
+
+
+def _by_files(one: Group) -> dict[str, Any]:
+    """Which exam the files say that they are of, where all that say something say the same."""
+    facts = [member.finding.dicom for member in one.files if member.finding is not None and member.finding.dicom]
+    known: dict[str, set[str]] = {
+        "study_uid": {fact.study for fact in facts},
+        "access_number": {fact.accession for fact in facts if fact.accession is not None},
+    }
+    return {name: next(iter(found)) for name, found in known.items() if len(found) == 1}
 
 
 def _paths(one: Group) -> list[str]:

@@ -8,23 +8,44 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.journal import Journal
+from folder_agent.agent.pasts import Pasts
+from folder_agent.core import delivered
 from folder_agent.core.catalogue import failure
+from folder_agent.core.delivered import Past
 from folder_agent.core.errors import AgentError, Problem, problem
 from folder_agent.core.exam import scrub
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, FileState, bundle_step, file_step
 from folder_agent.core.planning import after_error
 from folder_agent.core.ports import Clock, DropFolder, Gateway, Ledger, Publisher, Transport
-from folder_agent.core.records import Acceptance, Answer, BundleRecord, Claim, FileKind, FileRecord
+from folder_agent.core.records import (
+    Acceptance,
+    Answer,
+    BundleRecord,
+    Claim,
+    Counts,
+    FileKind,
+    FileRecord,
+    Stamp,
+)
 from folder_agent.core.retrying import RetryRules
 
 _TRAVELLING = frozenset({FileKind.DICOM, FileKind.PDF})
 _FEW = 200  # instances that are asked for one by one
 _NO_MATTER = frozenset({FileKind.TEMPORARY, FileKind.JUNK})  # no files of the exam, however they change
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How a drop folder wants its bundles sent."""
+
+    replaces: bool = False  # an instance that was delivered with other bytes is sent anew
+    local: Callable[[float], str] = str  # an epoch time by the clock of this place, as people write it
 
 
 class Delivery:
@@ -39,8 +60,13 @@ class Delivery:
         journal: Journal,
         publisher: Publisher,
         dossier: Dossier,
+        pasts: Pasts,
+        rules: Sending,
     ) -> None:
         self._drop, self._ledger, self._clock = drop, ledger, clock
+        self._pasts, self._rules = pasts, rules
+        self.has_posted = False  # whether the gateway has accepted the exam information from us
+        self._sums: dict[tuple[int, Stamp], str] = {}  # SHA-256 by file and stamp: asked for several times, read once
         images = (dossier.outgoing(record, drop.locate) for record in dossier.of_kind(FileKind.DICOM))
         self._gateway = gateway.for_exam(dossier.exam, next(images, None))
         self._journal, self._publisher = journal, publisher
@@ -55,6 +81,7 @@ class Delivery:
         try:
             self._check_listed()
             self._check_instances()
+            self._check_delivered(bundle)
             self._send(bundle, FileKind.DICOM, self._gateway.images)
             self._send(bundle, FileKind.PDF, self._gateway.reports)
             self._prove(bundle)
@@ -69,6 +96,7 @@ class Delivery:
         try:
             self._check_listed()
             self._check_instances()
+            self._check_delivered(bundle)
             self._send(bundle, FileKind.DICOM, self._gateway.images)
         except AgentError as error:
             raise AgentError(_told(error.problem, self._dossier.personal), error.disposition) from error
@@ -89,7 +117,7 @@ class Delivery:
             record = next((r for r in self._files.values() if r.path == path), None)
             if record is None or record.state is FileState.SENT:
                 continue
-            found = self._drop.digest(path)
+            found = self._digest(record)
             if found != wanted:
                 raise failure(problem("FA-LISTED-DIFFERS", path, what="SHA-256", declared=wanted, found=found))
 
@@ -99,8 +127,31 @@ class Delivery:
         for record in self._dossier.of_kind(FileKind.DICOM):
             same[record.sop_instance or record.path].append(record)
         for records in same.values():
-            if len(records) > 1 and len({self._drop.digest(record.path) for record in records}) > 1:
+            if len(records) > 1 and len({self._digest(record) for record in records}) > 1:
                 raise failure(problem("FA-SAME-INSTANCE", records[1].path, other=records[0].path))
+
+    def _check_delivered(self, bundle: BundleRecord) -> None:
+        """An instance that was delivered with other bytes: nothing of the bundle goes, unless the newer is to count."""
+        past = None if self._rules.replaces else self._past(bundle)
+        if past is None or self._gateway.images is None:
+            return
+        unsent = (record for record in self._dossier.of_kind(FileKind.DICOM) if record.state is FileState.SETTLED)
+        for record in unsent:
+            known = past.versions.get(record.sop_instance or "")
+            if known is None or self._digest(record) == known.sha256:
+                continue
+            at, seen = self._rules.local(known.accepted_at), self._rules.local(record.seen_at or bundle.created_at)
+            raise failure(problem("FA-INSTANCE-CHANGED", record.path, at=at, other=known.path, seen=seen))
+
+    def _past(self, bundle: BundleRecord) -> Past | None:
+        return self._pasts.of(bundle.access_number, bundle.study_uid)
+
+    def _digest(self, record: FileRecord) -> str:
+        """Of its bytes now. Whether they are still those that were judged is asked before the commit."""
+        known = self._sums.get((record.id, record.stamp))
+        if known is None:
+            known = self._sums[record.id, record.stamp] = self._drop.digest(record.path)
+        return known
 
     def _send(self, bundle: BundleRecord, kind: FileKind, transport: Transport | None) -> None:
         if transport is None:
@@ -108,7 +159,7 @@ class Delivery:
         self._recognise(bundle, kind, transport.destination)
         first_of: dict[str, FileRecord] = {}
         for record in self._unsent(kind):
-            first_of.setdefault(record.sop_instance or record.path, record)
+            first_of.setdefault(record.sop_instance or record.digest or record.path, record)
         going = [self._dossier.outgoing(record, self._drop.locate) for record in first_of.values()]
         if not going:
             return
@@ -137,21 +188,26 @@ class Delivery:
         )
 
     def _recognise(self, bundle: BundleRecord, kind: FileKind, destination: str) -> None:
-        """What this receiver accepted before, for this exam, with the same bytes, is not sent again."""
+        """What this receiver accepted before, for this exam, with the same bytes, is not sent again; unless it has
+        accepted other bytes of that instance since."""
         unsent = self._unsent(kind)
         if not unsent:
             return
         earlier: dict[tuple[str | None, int], list[FileRecord]] = defaultdict(list)
+        newest: dict[str | None, float] = {}
         instances = {record.sop_instance for record in unsent if record.sop_instance is not None}
         few = instances if kind is FileKind.DICOM and len(instances) <= _FEW else ()
         for record in self._ledger.accepted(bundle.access_number, bundle.study_uid, destination, few):
             earlier[record.sop_instance, record.stamp.size].append(record)
+            if record.sop_instance is not None and record.state is FileState.SENT:
+                newest[record.sop_instance] = max(_accepted_at(record), newest.get(record.sop_instance, 0.0))
         steps = []
         for record in unsent:
             candidates = earlier.get((record.sop_instance, record.stamp.size))
-            digest = self._drop.digest(record.path) if candidates else None
-            twin = next((one for one in candidates or () if one.sha256 == digest and self._counts(one, record)), None)
-            if twin is not None:
+            digest = self._digest(record) if candidates else None
+            same = (one for one in candidates or () if one.sha256 == digest and self._counts(one, record))
+            twin = max(same, key=_accepted_at, default=None)
+            if twin is not None and _accepted_at(twin) >= newest.get(record.sop_instance, float("-inf")):
                 kept = {name: getattr(twin, name) for name in ("sha256", "destination", "accepted_at", "answer")}
                 steps.append(file_step(record, FileEvent.RECOGNISE, self._clock.now(), **kept))
         self._note(steps)
@@ -219,26 +275,72 @@ class Delivery:
                 raise failure(problem("FA-CHANGED", record.path))
 
     def _commit(self, bundle: BundleRecord) -> BundleRecord:
-        answer = self._gateway.commit(self._dossier.exam)
-        now = self._clock.now()
+        """Post the exam information with the counts of all that was delivered of the study, this included. If others
+        have committed something of it meanwhile, the counts are others, and are posted again."""
+        while True:
+            past = self._past(bundle)
+            counts = delivered.total(past, self._dossier.content)
+            exam = delivered.with_counts(self._dossier.exam, counts)
+            kept: dict[str, Any] = {"posted": delivered.fingerprint(exam), "counts": counts}
+            if past is not None and self._is_repeat(past, **kept):
+                committed = self._repeat(bundle, past, kept)
+            else:
+                answer = self._gateway.commit(exam)
+                self.has_posted = True
+                kept |= {"answer": _shown(answer, self._dossier.personal), "reasons": ()}
+                now = self._clock.now()
+                committed = self._end(bundle, BundleEvent.COMMIT, FileEvent.ACCEPT, now, kept, past)
+            if committed is not None:
+                return committed
+
+    def _is_repeat(self, past: Past, posted: str, counts: Counts) -> bool:
+        """Whether the gateway has all of it, and was last told the same."""
+        digests = {
+            record.sop_instance: record.sha256 or ""
+            for record in self._files.values()
+            if record.sop_instance is not None and record.state is FileState.SENT
+        }
+        is_same = (past.last.posted, past.last.counts) == (posted, counts) and not self._missed
+        return is_same and delivered.adds_nothing(past, self._dossier.content, digests)
+
+    def _repeat(self, bundle: BundleRecord, past: Past, kept: dict[str, Any]) -> BundleRecord | None:
+        first = self._first_of(past.last, past)
+        at = first.committed_at or first.changed_at
+        why = problem("FA-REPEAT", at=self._rules.local(at), name=first.name)
+        return self._end(
+            bundle,
+            BundleEvent.REPEAT,
+            FileEvent.RECOGNISE,
+            at,
+            {**kept, "answer": first.answer, "reasons": (why,)},
+            past,
+        )
+
+    def _first_of(self, last: BundleRecord, past: Past) -> BundleRecord:
+        """The bundle by which that was posted, and not one that repeated it."""
+        return next((one for one in past.bundles if one.committed_at == last.committed_at), last)
+
+    def _end(
+        self,
+        bundle: BundleRecord,
+        event: BundleEvent,
+        of_sidecar: FileEvent,
+        at: float,
+        kept: dict[str, Any],
+        past: Past | None,
+    ) -> BundleRecord | None:
         sidecar = next((r for r in self._files.values() if r.path == self._dossier.sidecar_path), None)
         steps = []
         if sidecar is not None and sidecar.state is FileState.SETTLED:
-            digest = self._drop.digest(sidecar.path)
-            kept = {"sha256": digest, "destination": self._gateway.address, "accepted_at": now}
-            steps = [file_step(sidecar, FileEvent.ACCEPT, now, **kept)]
-        commit = bundle_step(
-            bundle,
-            BundleEvent.COMMIT,
-            now,
-            answer=_shown(answer, self._dossier.personal),
-            committed_at=now,
-            reasons=(),
-            attempts=0,
-            first_failed_at=None,
-            due_at=None,
-        )
-        return self._journal.apply(commit, steps)
+            of_it = {"sha256": self._digest(sidecar), "destination": self._gateway.address, "accepted_at": at}
+            steps = [file_step(sidecar, of_sidecar, self._clock.now(), **of_it)]
+        over = {"attempts": 0, "first_failed_at": None, "due_at": None, "committed_at": at}
+        step = bundle_step(bundle, event, self._clock.now(), **over, **kept)
+        return self._journal.commit(step, steps, past.ids if past is not None else ())
+
+
+def _accepted_at(record: FileRecord) -> float:
+    return record.accepted_at or 0.0
 
 
 class _Meter:

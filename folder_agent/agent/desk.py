@@ -11,6 +11,7 @@ from folder_agent.agent.bundles import Bundles
 from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
+from folder_agent.agent.pasts import Pasts
 from folder_agent.agent.shelf import Note, Shelf
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import AgentError, Problem
@@ -64,7 +65,11 @@ class Desk:
         self.setup = setup
         self.intake = Intake(setup.drop, ledger, clock, setup.rules.settle_s)
         sort = partial(group, layout=setup.layout, depth=setup.depth, unzip=setup.unpacker is not None)
-        self.bundles = Bundles(self.intake, ledger, clock, journal, setup.rules, sort, rules.permit_field)
+        self.pasts = Pasts(ledger)
+        self.bundles = Bundles(
+            *(self.intake, ledger, clock, journal, setup.rules, sort, rules.permit_field, self.pasts),
+            setup.shelves,
+        )
         self.shelf = Shelf(setup.drop, setup.shelves, ledger, clock, journal)
         self.hinted = threading.Event()
         self.look_at = 0.0  # monotonic

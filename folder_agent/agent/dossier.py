@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from folder_agent.core import checking
-from folder_agent.core.bundling import Complete
+from folder_agent.core.bundling import Complete, content
+from folder_agent.core.delivered import Content
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from, personal_values
 from folder_agent.core.filling import origins
 from folder_agent.core.grouping import Group
-from folder_agent.core.records import Counts, FileKind, FileRecord, Finding, Outgoing
+from folder_agent.core.records import FileKind, FileRecord, Finding, Outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Dossier:
     sidecar_path: str | None  # None: it has none
     exam: Mapping[str, str | int] = field(repr=False)
     personal: tuple[str, ...] = field(repr=False)  # values to be masked in whatever the gateway says
-    counts: Counts
+    content: Content = field(repr=False)  # what is counted of it
     warnings: tuple[Problem, ...]
     files: tuple[FileRecord, ...]
     findings: Mapping[str, Finding] = field(repr=False)
@@ -65,7 +66,7 @@ def dossier_of(group: Group, verdict: Complete, files: tuple[FileRecord, ...], p
         sidecar_path=verdict.sidecar.path if verdict.sidecar is not None else None,
         exam=exam_from(verdict.reading, verdict.counts).body(permit_field),
         personal=personal_values(verdict.reading),
-        counts=verdict.counts,
+        content=content(group),
         warnings=verdict.warnings,
         files=files,
         findings={member.path: member.finding for member in group.members if member.finding is not None},

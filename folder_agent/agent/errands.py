@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from folder_agent.agent.delivery import Delivery
+from folder_agent.agent.delivery import Delivery, Sending
 from folder_agent.agent.desk import Desk, Rules
 from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.journal import Journal
@@ -93,7 +93,9 @@ class Errands:
 
     def _delivery(self, desk: Desk, dossier: Dossier) -> Delivery:
         drop, journal = desk.setup.drop, self._journal
-        return Delivery(drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
+        sending = Sending(desk.setup.rules.replaces, self._rules.local)
+        parts = (drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
+        return Delivery(*parts, desk.pasts, sending)
 
     def _deliver(self, desk: Desk, bundle: BundleRecord) -> Outcome:
         dossier = desk.bundles.dossiers[bundle.id].with_records(self._ledger.files_of(bundle.id))
@@ -107,7 +109,8 @@ class Errands:
             if not self._is_stopping():  # stopping is no failure: SENDING is what the next start goes on from
                 delivery.after(bundle, error, self._rules.retry, self._jitter())
             return Outcome(error)
-        self._contact()
+        if delivery.has_posted:
+            self._contact()
         return self._shelve(desk, committed, dossier)
 
     def _shelve(self, desk: Desk, bundle: BundleRecord, dossier: Dossier | None = None) -> Outcome:
@@ -135,7 +138,8 @@ class Errands:
         due = self._clock.now() + delay(attempts, self._rules.retry, self._jitter())
         reasons = (*(r for r in current.reasons if r.code != error.problem.code), error.problem.masked())
         if current.state is BundleState.COMMITTED:
-            reasons = (error.problem.masked(),)
+            repeat = (reason for reason in current.reasons if reason.code == "FA-REPEAT")
+            reasons = (*repeat, error.problem.masked())
         self._ledger.amend([replace(current, attempts=attempts, due_at=due, reasons=reasons)])
         if error.problem.code not in {reason.code for reason in current.reasons}:  # said once, not at every try
             self._publisher.notice(error.problem.masked())

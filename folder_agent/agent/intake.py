@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from folder_agent.core.catalogue import disposition
+from folder_agent.core.delivered import role_of
 from folder_agent.core.errors import AgentError, Disposition, Problem, problem
 from folder_agent.core.grouping import Member
 from folder_agent.core.lifecycle import FileEvent, FileState, Transition, file_step
@@ -251,6 +253,12 @@ class Intake:
         del self._pending[tracked.record.path]
         event = FileEvent.REFUSE if wrong is not None else FileEvent.SETTLE
         wanted = FileState.REFUSED if wrong is not None else FileState.SETTLED
+        role = role_of(finding) if wrong is None else None
+        known: dict[str, Any] = {
+            "role": None if role is None else str(role),
+            "series": finding.dicom.series if finding.dicom else None,
+            "digest": finding.digest,
+        }
         if tracked.record.state not in (wanted, FileState.SENT):
             out.append(
                 file_step(
@@ -261,8 +269,12 @@ class Intake:
                     kind=finding.kind,
                     sop_instance=finding.dicom.sop_instance if finding.dicom else None,
                     reason=wrong.masked() if wrong is not None else None,
+                    **known,
                 )
             )
+        elif role is not None and tracked.record.role is None:  # an older version looked into it
+            tracked.record = replace(tracked.record, **known)
+            self._ledger.amend([tracked.record])
 
     def _persist(self, transitions: list[Transition[FileRecord]]) -> None:
         self._ledger_apply(transitions)
@@ -281,7 +293,8 @@ class Intake:
 def _changed_step(record: FileRecord, sighting: Sighting, at: float) -> Transition[FileRecord]:
     """Another content, it seems: what was known of the old one says nothing of the new one. Which bytes were accepted
     stays on record: if it was only saved once more as it was, they are recognised, and not sent again."""
-    return file_step(record, FileEvent.CHANGE, at, stamp=sighting.stamp, sop_instance=None, reason=None)
+    unknown = dict.fromkeys(("sop_instance", "reason", "role", "series", "digest"))
+    return file_step(record, FileEvent.CHANGE, at, stamp=sighting.stamp, **unknown)
 
 
 def _is_below(path: str, folders: frozenset[str]) -> bool:

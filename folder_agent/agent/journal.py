@@ -50,6 +50,18 @@ class Journal:
     def apply(self, transition: Transition[BundleRecord], files: Sequence[Transition[FileRecord]] = ()) -> BundleRecord:
         """A bundle's transition, and those of files that must become true in the same instant."""
         self._ledger.apply([*files, transition])
+        return self._told(transition)
+
+    def commit(
+        self,
+        transition: Transition[BundleRecord],
+        files: Sequence[Transition[FileRecord]],
+        known: Sequence[int],
+    ) -> BundleRecord | None:
+        """The same for a commit; None, and nothing has changed, if its study was committed by others than `known`."""
+        return self._told(transition) if self._ledger.commit([*files, transition], known) else None
+
+    def _told(self, transition: Transition[BundleRecord]) -> BundleRecord:
         after = transition.after
         self._tell(after, str(transition.before.state), str(transition.event))
         return after

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from folder_agent.agent.concerns import Concerns
+from folder_agent.agent.correcting import Correcting
 from folder_agent.agent.desk import Desk, DropSetup, Rules
 from folder_agent.agent.errands import Errands, Job, Outcome
 from folder_agent.agent.gatekeeper import Gatekeeper
@@ -69,6 +70,7 @@ class Agent:
         self._notices = Notices(ledger, clock, self._concerns, rules.today, rules.local, self._wake.set)
         self._lineup, self._jitter = Lineup(rules.retry.max_s), jitter
         self._unpacking = Unpacking(clock, publisher, self._wake.set)
+        self._correcting = Correcting(ledger, clock, publisher, self._wake.set)
         self._knock = ledger.recall("knock")
         self._knock_at = 0.0
 
@@ -109,6 +111,7 @@ class Agent:
             self._stop = True
             self._workers.stop(grace_s)
             self._unpacking.stop(grace_s)
+            self._correcting.stop(grace_s)
             self._take_results()
             self._notices.stop(grace_s)
 
@@ -116,7 +119,7 @@ class Agent:
         """One cycle and all that the workers make of it, for whoever drives the agent by hand; how long nothing else
         is due, in seconds."""
         wait_s = self._cycle_or_recover()
-        parts = (self._workers, self._unpacking, self._notices)
+        parts = (self._workers, self._unpacking, self._correcting, self._notices)
         while any(part.in_hand() for part in parts) and not self._failures:
             wait_s = 0.0
             self._wake.wait(NAP_S)
@@ -162,6 +165,7 @@ class Agent:
         """Let the workers finish, then forget everything but what the ledger says."""
         self._workers.finish()
         self._unpacking.finish()
+        self._correcting.finish()
         self._desks = {
             name: Desk(desk.setup, self._rules, self._ledger, self._clock, self._journal)
             for name, desk in self._desks.items()
@@ -171,6 +175,7 @@ class Agent:
         """One look, settle, bundle and dispatch over all drop folders; how long nothing else is due, in seconds."""
         self._take_results()
         self._unpacking.take()
+        self._correcting.take()
         if self._gate.announce(self._waiting):
             self._resume()
         self._hear_operator()
@@ -194,6 +199,7 @@ class Agent:
         if self._stop:
             return  # what is in hand is finished, nothing more begins
         self._unpacking.dispatch(self._desks.values())
+        self._correcting.dispatch(self._desks.values())
         if self._workers.room() <= 0:
             return  # of thousands that are ready, none could begin: their order is of no interest yet
         now, desks, line = self._clock.now(), self._desks, self._lineup
@@ -298,6 +304,7 @@ class Agent:
         if (
             self._workers.in_hand()
             or self._unpacking.in_hand()
+            or self._correcting.in_hand()
             or any(desk.hinted.is_set() for desk in self._desks.values())
         ):
             return False

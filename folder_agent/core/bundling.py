@@ -8,10 +8,11 @@ exam that is still arriving is not torn in two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 
-from folder_agent.core import checking, filling, unpacking
+from folder_agent.core import checking, delivered, filling, unpacking
 from folder_agent.core.catalogue import disposition
+from folder_agent.core.delivered import Content, Past
 from folder_agent.core.errors import Disposition, Problem, problem
 from folder_agent.core.grouping import Group, Member
 from folder_agent.core.records import Counts, FileKind, SidecarReading
@@ -32,6 +33,7 @@ class BundleRules:
     fill: bool = True  # what the sidecar lacks may come from the files
     by_headers: bool = False  # and so may all of it
     eager: bool = False  # what is surely of the exam is sent before all of it is there
+    replaces: bool = False  # an instance that was delivered with other bytes is replaced, not refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Refused:
 
 Verdict = Waiting | Complete | Refused
 LOOK_AGAIN_S = 1.0
+_COUNTS = tuple(one.name for one in fields(Counts))
 # A file that is cut short may be one that is still being written, slowly: only silence tells.
 MAY_GROW = frozenset({"FA-FILE-TRUNCATED", "FA-FILE-EMPTY", "FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON"})
 
@@ -75,7 +78,7 @@ def judge(
     age_s: float,
     *,
     changed_at: float | None = None,
-    delivered: Counts | None = None,
+    past: Past | None = None,
     ready_since: float | None = None,
     trouble: Problem | None = None,
     elsewhere: SidecarReading | None = None,
@@ -83,16 +86,16 @@ def judge(
 ) -> Verdict:
     """The verdict on a group at the monotonic time `now`, for a bundle that was opened `age_s` seconds ago.
 
-    `changed_at` is when a file of it was last seen to go away; `delivered` is what was counted when its exam was
-    delivered before: then a sidecar alone is an update, of an exam that has those files; `ready_since` is since when
-    only others' files kept it waiting (monotonic); `trouble` is why an archive could not be unpacked; `elsewhere` is
-    what is known of the exam without a sidecar, used where there is none: its problems are waited on, not refused;
+    `changed_at` is when a file of it was last seen to go away; `past` is what was delivered of its study before: then
+    a sidecar alone is an update, and declared counts may be the bundle's own or the study's; `ready_since` is since
+    when only others' files kept it waiting (monotonic); `trouble` is why an archive could not be unpacked; `elsewhere`
+    is what is known of the exam without a sidecar, used where there is none: its problems are waited on, not refused;
     `accepted` is an operator's word that no more is to come, and that what is there counts.
     """
     if group.is_archive:
         verdict = _judge_archive(group.files[0], rules, now, trouble)
     else:
-        verdict = _judge(group, rules, now, changed_at, delivered, ready_since, elsewhere, accepted)
+        verdict = _judge(group, rules, now, changed_at, past, ready_since, elsewhere, accepted)
     if not isinstance(verdict, Waiting) or age_s < rules.deadline_s:
         return _look_at_deadline(verdict, now, rules.deadline_s - age_s)
     hours = round(rules.deadline_s / 3600)
@@ -106,7 +109,7 @@ def _judge(
     rules: BundleRules,
     now: float,
     changed_at: float | None,
-    delivered: Counts | None,
+    past: Past | None,
     ready_since: float | None,
     elsewhere: SidecarReading | None,
     accepted: Problem | None,
@@ -125,8 +128,7 @@ def _judge(
     quiet_at = max(changes) + rules.quiet_s
     reading = elsewhere if sidecar is None else sidecar.finding.sidecar if sidecar.finding else None
     problems = every_problem(group, reading, rules)
-    found = count(group.files) if delivered is None else delivered
-    missing = _missing(group, reading, rules, quiet_at, now, found) if reading and accepted is None else ()
+    missing = _missing(group, reading, rules, quiet_at, now, past) if reading and accepted is None else ()
     if accepted is not None:
         problems = tuple(one for one in problems if one.code != "FA-TOO-MANY")
     if missing and (not problems or (rules.fill and filling.may_be_filled(problems))):
@@ -135,13 +137,14 @@ def _judge(
         assert reading is not None  # without a reading there is a problem
         if sidecar is None and reading.problems:
             return Waiting(reading.problems, None)  # what nobody has said yet may still be said
-        if group.is_unsure and (delivered is not None or not _is_trusted(group, reading, rules)):
+        if group.is_unsure and (past is not None or not _is_trusted(group, reading, rules)):
             # Nothing says that a file which is just arriving is not of this exam; but a busy folder is never still.
             until = (now if ready_since is None else ready_since) + rules.quiet_s
             if now < until:
                 return Waiting((problem("FA-SETTLING", count=group.arriving),), until, is_ready=True)
         words = () if accepted is None else (accepted,)
-        return Complete(reading, sidecar, found, (*_warnings(group, reading), *words))
+        counts = delivered.total(past, content(group))
+        return Complete(reading, sidecar, counts, (*_warnings(group, reading), *words))
     may_grow = any(one.code in MAY_GROW for one in problems)
     if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):
         return Refused(problems)
@@ -162,15 +165,9 @@ def _judge_archive(archive: Member, rules: BundleRules, now: float, trouble: Pro
     return Refused((wrong,))
 
 
-def count(files: Sequence[Member]) -> Counts:
-    """The four counts as they are: distinct image instances, structured reports and series, and PDF files."""
-    facts = [member.finding.dicom for member in files if member.finding and member.finding.dicom]
-    return Counts(
-        images=len({f.sop_instance for f in facts if f.is_image}),
-        reports=len({f.sop_instance for f in facts if f.is_report}),
-        pdfs=sum(member.kind is FileKind.PDF for member in files),
-        series=len({f.series for f in facts}),
-    )
+def content(group: Group) -> Content:
+    """What is counted of a group's own files."""
+    return delivered.content_of((member.path, member.finding) for member in group.files)
 
 
 def _settles(unsettled: Sequence[Member], rules: BundleRules, now: float) -> float:
@@ -202,12 +199,12 @@ def every_problem(group: Group, reading: SidecarReading | None, rules: BundleRul
             problems += [replace(one, path=one.path or in_file) for one in reading.problems if one not in problems]
         problems += checking.identity(group.files, reading, rules.match)
         problems += checking.listing(group, reading)
-        problems += checking.too_many(count(group.files), reading)
+        problems += checking.too_many(content(group).counts, reading)
     return tuple(dict.fromkeys(problems))
 
 
 def _missing(
-    group: Group, reading: SidecarReading, rules: BundleRules, quiet_at: float, now: float, found: Counts
+    group: Group, reading: SidecarReading, rules: BundleRules, quiet_at: float, now: float, past: Past | None
 ) -> tuple[Problem, ...]:
     """What is still waited for, judged by the most trusted measure that this bundle has; empty when nothing is."""
     if reading.listed is not None:
@@ -217,23 +214,52 @@ def _missing(
             if absent
             else ()
         )
+    quiet = problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))
     if reading.declared != Counts():
-        words = missing_words(reading.declared, found)
-        return (problem("FA-WAIT-FILES", zh=words.zh, en=words.en),) if words else ()
+        lacking, is_by_sum = _lacking(group, reading.declared, past)
+        # What only the sum with earlier deliveries amounts to may be the half of what is still to come.
+        return (lacking,) if lacking else (quiet,) if is_by_sum and now < quiet_at else ()
     if rules.marker is not None:
         marked = any(member.kind is FileKind.MARKER for member in group.files)
         return () if marked else (problem("FA-WAIT-MARKER", marker=rules.marker),)
     has_files = any(member.kind in (FileKind.DICOM, FileKind.PDF) for member in group.files)
-    if not has_files and not any(astuple(found)):
+    if not has_files and past is None:
         return (problem("FA-WAIT-ANY-FILE"),)
-    return () if now >= quiet_at else (problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s)),)
+    return () if now >= quiet_at else (quiet,)
+
+
+def _lacking(group: Group, declared: Counts, past: Past | None) -> tuple[Problem | None, bool]:
+    """What the declared counts still lack, and whether some are met by the sum with what was delivered before only.
+
+    Each is met by the bundle's own files or by the study's so far, because either may be meant.
+    """
+    mine = content(group)
+    pdfs = sum(member.kind is FileKind.PDF for member in group.files)  # whoever declares them counts files
+    own, in_all = replace(mine.counts, pdfs=pdfs), delivered.total(past, mine)
+    names = [name for name in _COUNTS if getattr(declared, name) is not None]
+    short = [name for name in names if getattr(own, name) < getattr(declared, name)]
+    open_ = short if past is None else [name for name in short if not _is_met_by_sum(name, declared, own, in_all)]
+    if not open_:
+        return None, bool(short)
+    wanted = Counts(**{name: getattr(declared, name) for name in open_})
+    is_below = {name: getattr(in_all, name) < getattr(declared, name) for name in open_}
+    found = Counts(**{name: getattr(in_all if is_below[name] else own, name) for name in open_})
+    words = missing_words(wanted, found, in_all if past is not None else None)
+    assert words is not None
+    return problem("FA-WAIT-FILES" if past is None else "FA-WAIT-REST", zh=words.zh, en=words.en), False
+
+
+def _is_met_by_sum(name: str, declared: Counts, own: Counts, in_all: Counts) -> bool:
+    """A count of a kind of which nothing is here can only be the study's, and that may have grown since."""
+    wanted, here, sum_ = (getattr(counts, name) for counts in (declared, own, in_all))
+    return bool(sum_ == wanted or (here == 0 and sum_ > wanted))
 
 
 def _is_trusted(group: Group, reading: SidecarReading, rules: BundleRules) -> bool:
     """Whether something better than silence says that no more is to come. Too many is never a proof of that."""
     if reading.listed is None and reading.declared == Counts():
         return rules.marker is not None
-    return not checking.too_many(count(group.files), reading)
+    return not checking.too_many(content(group).counts, reading)
 
 
 def _warnings(group: Group, reading: SidecarReading) -> tuple[Problem, ...]:

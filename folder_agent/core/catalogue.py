@@ -67,6 +67,20 @@ CATALOGUE: dict[str, Reason] = {
         "Add the JSON file of this exam.",
     ),
     "FA-WAIT-FILES": _reason(WAIT, "等待 {zh}", _WAIT_ZH, "waiting for {en}", _WAIT_EN),
+    "FA-WAIT-REST": _reason(
+        WAIT,
+        "等待 {zh}(连同先前已送达的一起计算)",
+        _WAIT_ZH,
+        "waiting for {en}, counting what was delivered before",
+        _WAIT_EN,
+    ),
+    "FA-REPEAT": _reason(
+        WAIT,
+        "内容与 {at} 送达的完全相同({name}),未再发送",
+        "无需操作。",
+        "already delivered at {at} ({name}); nothing is new, so that nothing was sent",
+        "Nothing.",
+    ),
     "FA-WAIT-ANY-FILE": _reason(
         WAIT,
         "只有 JSON 文件,等待影像或报告",
@@ -171,6 +185,20 @@ CATALOGUE: dict[str, Reason] = {
         "不影响发送;请检查权限,或移走同名的文件。",
         "_STATUS.txt cannot be written ({detail})",
         "Exams are sent all the same; check the rights, or move another file of that name away.",
+    ),
+    "FA-CORRECTS": _reason(
+        WAIT,
+        "将与 failed/ 中「{name}」的文件合并后重试",
+        _WAIT_ZH,
+        'goes together with the files of "{name}" in failed/, which are then tried again',
+        _WAIT_EN,
+    ),
+    "FA-CORRECTED": _reason(
+        WAIT,
+        "已与 failed/ 中的文件合并,重新处理",
+        _WAIT_ZH,
+        "it went together with the files that lay in failed/, and they are tried again",
+        _WAIT_EN,
     ),
     "FA-UNPACKING": _reason(WAIT, "正在解压 ZIP", _AUTO_ZH, "the ZIP is waiting to be unpacked", _AUTO_EN),
     "FA-UNPACKED": _reason(
@@ -351,6 +379,13 @@ CATALOGUE: dict[str, Reason] = {
         _EXPORT_ZH,
         "two different files carry one SOPInstanceUID; the other is {other}",
         _EXPORT_EN,
+    ),
+    "FA-INSTANCE-CHANGED": _reason(
+        REFUSE,
+        "同一影像(SOPInstanceUID 相同)已于 {at} 送达(当时为 {other}),此文件({seen} 出现)内容不同",
+        '请核对哪一个正确。若应以新的为准,请管理员设置 on_conflict = "newest",再把整个文件夹放回投放目录。',
+        "an image with this SOPInstanceUID was delivered at {at} (as {other}); this file, seen at {seen}, differs",
+        'Find out which is right. If it is this one, set on_conflict = "newest", then drop the whole folder back.',
     ),
     "FA-FILE-EMPTY": _reason(REFUSE, "文件是空的(0 字节)", _EXPORT_ZH, "the file is empty (0 bytes)", _EXPORT_EN),
     "FA-FILE-TRUNCATED": _reason(

@@ -53,6 +53,7 @@ class BundleEvent(StrEnum):
     HOLD = "hold"
     RETRY_NOW = "retry now"  # an operator asks for it
     COMMIT = "commit"
+    REPEAT = "repeat"  # all of it was delivered before, and the gateway was told the same: nothing is sent
     REFUSE = "refuse"
     FAIL = "fail"
     AIM = "aim"  # the place on the shelf is chosen and recorded; the first move comes after this
@@ -93,6 +94,7 @@ BUNDLE_TABLE: dict[tuple[BundleState, BundleEvent], BundleState] = {
     (_B.COMPLETE, _BE.REOPEN): _B.GATHERING,
     (_B.COMPLETE, _BE.REFUSE): _B.REFUSED,
     (_B.SENDING, _BE.COMMIT): _B.COMMITTED,
+    (_B.SENDING, _BE.REPEAT): _B.COMMITTED,
     (_B.SENDING, _BE.PUT_OFF): _B.WAITING,
     (_B.SENDING, _BE.HOLD): _B.HELD,
     (_B.SENDING, _BE.REFUSE): _B.REFUSED,

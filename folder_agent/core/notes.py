@@ -13,12 +13,13 @@ from datetime import datetime, tzinfo
 from types import MappingProxyType
 
 from folder_agent.core.catalogue import Language, explain, what_to_do
+from folder_agent.core.delivered import Version
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import FileState
 from folder_agent.core.records import Answer, BundleRecord, FileKind, FileRecord
 from folder_agent.core.shelving import RECEIPT, WHY, places, shared_folder
 
-DELIVERED, NOT_DELIVERED = "delivered", "not delivered"
+DELIVERED, NOT_DELIVERED, ALREADY = "delivered", "not delivered", "already delivered"
 _BOM = b"\xef\xbb\xbf"
 _WHY_HEAD = _BOM + b"folder-agent:"
 _RECEIPT_HEAD = b'{\n  "receipt": 1,'
@@ -106,6 +107,7 @@ def receipt(
     answer: Answer | None = None,
     warnings: Sequence[Problem] = (),
     filled: Mapping[str, str] = MappingProxyType({}),
+    replaced: Sequence[tuple[FileRecord, Version]] = (),
 ) -> bytes:
     """receipt.json: what was sent where and when, and what was answered. `files` are all files of the bundle as the
     ledger has them; they are shown by the paths that they have beside the receipt, and `folder` (with its slash) is
@@ -113,11 +115,19 @@ def receipt(
     (None: it could not be read again; without a sidecar it is not told); `filled` are the fields that neither sidecar
     nor mapping gave, with the DICOM keyword or another word for where they came from; `agent` is our version;
     `delivered_at` is aware, and its zone is used throughout. Without `answer` (a run before this one committed) the
-    ledger's text of it is used. A bundle that was not committed has a receipt for what was accepted of it."""
+    ledger's text of it is used. A bundle that was not committed has a receipt for what was accepted of it. `replaced`
+    are instances that had been delivered before with the bytes of that version."""
     zone = delivered_at.tzinfo
     paths = [file.path for file in files]
     inside = places(paths)
     is_delivered = bundle.committed_at is not None
+    repeat = next((reason for reason in bundle.reasons if reason.code == "FA-REPEAT"), None)
+    if repeat is not None and is_delivered:
+        outcome, told_at = ALREADY, _moment(bundle.committed_at, zone)
+    else:
+        outcome, told_at = NOT_DELIVERED, None
+        if is_delivered:
+            outcome, told_at = DELIVERED, delivered_at.isoformat(timespec="seconds")
     sent = [file for file in files if file.state is FileState.SENT]
     unsent = [file for file in files if file.state is not FileState.SENT]
     content = {
@@ -125,9 +135,10 @@ def receipt(
         "bundle": bundle.name,
         "drop": bundle.drop,
         "agent": agent,
-        "outcome": DELIVERED if is_delivered else NOT_DELIVERED,
+        "outcome": outcome,
+        **({"note": _already(repeat)} if repeat is not None and is_delivered else {}),
         "first_seen_at": _moment(bundle.created_at, zone),
-        "delivered_at": delivered_at.isoformat(timespec="seconds") if is_delivered else None,
+        "delivered_at": told_at,
         "key": bundle.key,
         "folder": shared_folder(paths),
         "gateway": {
@@ -139,6 +150,7 @@ def receipt(
         "exam": dict(exam),
         "filled": dict(filled),
         "files": [_sent(file, inside[file.path], zone) for file in sent],
+        **({"replaced": [_replaced(file, inside[file.path], old, zone) for file, old in replaced]} if replaced else {}),
         "notSent": [_unsent(file, inside[file.path], is_delivered) for file in unsent],
         "warnings": [{"code": warning.code, "text": explain(warning, "en")} for warning in warnings],
     }
@@ -162,12 +174,46 @@ def _sent(file: FileRecord, path: str, zone: tzinfo | None) -> dict[str, str | i
         "sentTo": file.destination,
         "acceptedAt": _moment(file.accepted_at, zone),
         "answer": file.answer,
+        **_counted_by(file),
     }
 
 
 def _unsent(file: FileRecord, path: str, is_delivered: bool) -> dict[str, str | int]:
     why = _why_not_sent(file, _NOT_SENT if is_delivered else _NOT_SENT | _NOT_ACCEPTED)
-    return {"path": path, "kind": file.kind.value, "size": file.stamp.size, "why": why}
+    known = {} if file.sop_instance is None else {"sopInstanceUid": file.sop_instance}
+    digest = {} if file.digest is None else {"sha256": file.digest}
+    return {
+        "path": path,
+        "kind": file.kind.value,
+        "size": file.stamp.size,
+        "why": why,
+        **digest,
+        **known,
+        **_counted_by(file),
+    }
+
+
+def _counted_by(file: FileRecord) -> dict[str, str]:
+    found = {"role": file.role, "seriesInstanceUid": file.series}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _already(reason: Problem) -> dict[str, str]:
+    return {"code": reason.code, "zh": explain(reason, "zh"), "en": explain(reason, "en"), **_texts(reason)}
+
+
+def _texts(reason: Problem) -> dict[str, str]:
+    return {name: str(value) for name, value in reason.values}
+
+
+def _replaced(file: FileRecord, path: str, old: Version, zone: tzinfo | None) -> dict[str, str | None]:
+    return {
+        "path": path,
+        "sopInstanceUid": file.sop_instance,
+        "oldSha256": old.sha256,
+        "oldPath": old.path,
+        "oldAcceptedAt": _moment(old.accepted_at, zone),
+    }
 
 
 def _why_not_sent(file: FileRecord, by_kind: Mapping[FileKind, str]) -> str:

@@ -146,8 +146,16 @@ class Ledger(Protocol):
         these SOPInstanceUIDs only, if any are named."""
         ...
 
-    def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:
-        """The bundle by which an exam with that accession number or study was committed last."""
+    def delivered(self, access_number: str | None, study_uid: str | None) -> list[BundleRecord]:
+        """The bundles by which that study was committed (delivered.is_of_study), the last one last."""
+        ...
+
+    def commit(
+        self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]], known: Sequence[int]
+    ) -> bool:
+        """As `apply`, for a bundle's COMMIT or REPEAT (the last of the transitions): only if the bundles by which its
+        study was delivered are those of the numbers `known`, else nothing changes and it is false. Of several that
+        commit one study at the same time, each but the first learns of the others."""
         ...
 
     def target_is_taken(self, target: str) -> bool:
@@ -366,8 +374,15 @@ class Shelves(Protocol):
         the folder go, too. Repeating an interrupted one finishes it."""
         ...
 
-    def put_back(self, target: str, name: str) -> str:
-        """Move a bundle from failed/ back into the drop folder under its name (or ` (n)`); its new relative path."""
+    def put_back(self, target: str, name: str, into: str = "") -> str:
+        """Move a bundle from failed/ back into the drop folder, or a folder of it, under its name (or ` (n)`); its new
+        relative path. Repeating an interrupted one finishes it."""
+        ...
+
+    def correct(self, target: str, drop_path: str, stamp: Stamp) -> bool:
+        """Take a corrected sidecar from the drop folder into a bundle in failed/, in the old one's place; that is kept
+        beside it and is no sidecar any more. False: it is neither here nor there, and nothing has changed. Repeating
+        an interrupted or finished one finishes it; FA-CHANGED if it is another file than the one of the stamp."""
         ...
 
 

@@ -77,7 +77,11 @@ def _delivered(remains: Remains) -> Rebuilt:
         answer=receipt.answer,
         committed_at=receipt.committed_at or receipt.delivered_at or remains.told_at,
         emergency=receipt.emergency,
+        posted=receipt.posted,
+        reasons=() if receipt.repeats is None else (receipt.repeats,),
     )
+    if receipt.repeats is not None:  # what it tells is when that was delivered first
+        bundle = replace(bundle, changed_at=remains.told_at)
     return _reopened(bundle, remains, BundleState.COMMITTED), _listed(remains, receipt)
 
 
@@ -135,13 +139,16 @@ def _file(remains: Remains, entry: ReceiptFile, folder: str, seen_at: float) -> 
         drop=remains.drop,
         path=folder + entry.path,
         stamp=stamp if entry.size is None else replace(stamp, size=entry.size),
-        state=FileState.SETTLED if entry.sha256 is None else FileState.SENT,
+        state=FileState.SENT if entry.is_sent else FileState.SETTLED,
         kind=entry.kind,
         sop_instance=entry.sop_instance,
-        sha256=entry.sha256,
+        sha256=entry.sha256 if entry.is_sent else None,
         destination=entry.destination,
         accepted_at=entry.accepted_at,
         answer=entry.answer,
         is_open=bool(remains.left),
         seen_at=seen_at,
+        role=entry.role,
+        series=entry.series,
+        digest=entry.sha256 if entry.kind is FileKind.PDF else None,
     )

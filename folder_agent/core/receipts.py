@@ -1,7 +1,7 @@
 """receipt.json, read back: what was delivered, as the bundle's own folder says (notes.receipt writes it).
 
 Pure. Whoever may write to done/ may have changed it: nothing is taken over that is not of the form that we write, and
-of the exam only what identifies it and its counts, nothing of the patient.
+of the exam only what identifies it and its counts, nothing of the patient (but for `exam_fields`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from folder_agent.core.delivered import Role, fingerprint
+from folder_agent.core.errors import Problem, problem
+from folder_agent.core.exam import PERMIT, PERMIT_MAINLAND, TEXT_FIELDS
 from folder_agent.core.notes import NOT_DELIVERED
 from folder_agent.core.records import Counts, FileKind
 
@@ -22,7 +25,7 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class ReceiptFile:
-    """One file of a receipt. `path` is beside the receipt; what follows `size` is None for a file that was not sent."""
+    """One file of a receipt. `path` is beside the receipt. Of what was not sent, `sha256` is told of a PDF only."""
 
     path: str
     kind: FileKind
@@ -32,6 +35,9 @@ class ReceiptFile:
     destination: str | None = None
     accepted_at: float | None = None
     answer: str | None = None
+    is_sent: bool = False
+    role: str | None = None  # what it counts as (delivered.Role); older versions did not say
+    series: str | None = None  # SeriesInstanceUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ class Receipt:
     emergency: bool = False
     counts: Counts = _NO_COUNTS
     key: str | None = None
+    posted: str | None = None  # delivered.fingerprint of the exam information
+    repeats: Problem | None = None  # by what it says that all of it had been delivered before
     folder: str | None = None  # where the files were in the drop folder, with its slash; None: not known
 
     def paths(self) -> list[str]:
@@ -93,6 +101,8 @@ def _receipt(table: Mapping[str, Any]) -> Receipt:
         emergency=exam.get("studyCategory") == "emergency",
         counts=Counts(*(_count(exam, name) for name in _COUNTS)),
         key=_text(table, "key"),
+        posted=_posted(exam),
+        repeats=_repeats(table.get("note")),
         folder=folder if folder is None or folder == "" or _is_jailed(folder.removesuffix("/")) else None,
     )
 
@@ -100,7 +110,7 @@ def _receipt(table: Mapping[str, Any]) -> Receipt:
 def _sent(entry: Mapping[str, Any]) -> ReceiptFile:
     digest = _required(entry, "sha256")
     size = _count(entry, "size")
-    if len(digest) != 64 or not set(digest) <= _HEX or size is None:
+    if not _is_digest(digest) or size is None:
         raise _Malformed
     return ReceiptFile(
         path=_path(entry),
@@ -111,11 +121,57 @@ def _sent(entry: Mapping[str, Any]) -> ReceiptFile:
         destination=_text(entry, "sentTo"),
         accepted_at=_moment(entry, "acceptedAt"),
         answer=_text(entry, "answer"),
+        is_sent=True,
+        role=_role(entry),
+        series=_text(entry, "seriesInstanceUid"),
     )
 
 
 def _unsent(entry: Mapping[str, Any]) -> ReceiptFile:
-    return ReceiptFile(_path(entry), _kind(entry), _count(entry, "size"))
+    digest = _text(entry, "sha256")
+    if digest is not None and not _is_digest(digest):
+        raise _Malformed
+    return ReceiptFile(
+        _path(entry),
+        _kind(entry),
+        _count(entry, "size"),
+        sha256=digest,
+        sop_instance=_text(entry, "sopInstanceUid"),
+        role=_role(entry),
+        series=_text(entry, "seriesInstanceUid"),
+    )
+
+
+def _role(entry: Mapping[str, Any]) -> str | None:
+    role = _text(entry, "role")
+    return role if role in set(Role) else None
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= _HEX
+
+
+def _posted(exam: Mapping[str, Any]) -> str | None:
+    said = {name: value for name, value in exam.items() if isinstance(value, str | int)}
+    return fingerprint(said) if said else None
+
+
+def _repeats(note: object) -> Problem | None:
+    """The reason of a bundle that was delivered before, as its receipt tells it."""
+    if not isinstance(note, dict) or note.get("code") != "FA-REPEAT":
+        return None
+    return problem("FA-REPEAT", at=_text(note, "at") or "?", name=_text(note, "name") or "?")
+
+
+def exam_fields(content: bytes) -> dict[str, str] | None:
+    """The exam information that was posted, by its text fields; None if it is no receipt of ours of a delivery. All of
+    the patient is in it: for whoever goes on from what was delivered, and for nobody else."""
+    found = parse(content)
+    if found is None or not found.is_delivered:
+        return None
+    exam = _table(json.loads(content)["exam"])
+    named = {PERMIT if name == PERMIT_MAINLAND else name: value for name, value in exam.items()}
+    return {name: value for name, value in named.items() if name in TEXT_FIELDS and isinstance(value, str)}
 
 
 def _path(entry: Mapping[str, Any]) -> str:

@@ -131,6 +131,7 @@ class Finding:
     dicom: DicomFacts | None = None
     sidecar: SidecarReading | None = None
     problem: Problem | None = None
+    digest: str | None = None  # of a PDF: SHA-256 of its bytes, which is what tells one report from another
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,10 @@ class FileRecord:
     reason: Problem | None = None
     is_open: bool = True
     seen_at: float | None = None
+    # What it is counted by (delivered.py); None in rows of older versions, and of what is not an exam's.
+    role: str | None = None
+    series: str | None = None  # of DICOM: SeriesInstanceUID
+    digest: str | None = None  # of a PDF: SHA-256 of its bytes when it was looked into
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,7 @@ class BundleRecord:
     lease_until: float | None = None
     is_open: bool = True
     purged_at: float | None = None  # when its files were deleted from done/, as the settings ask
+    posted: str | None = None  # what tells the exam information that was posted from another (delivered.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,20 +26,24 @@ _NOUNS = (
 )
 
 
-def missing_words(declared: Counts, found: Counts) -> Phrase | None:
+def missing_words(declared: Counts, found: Counts, in_all: Counts | None = None) -> Phrase | None:
     """ "2 of 14 images, 1 PDF": what the declared counts still lack; None when they are met.
 
-    A kind of which nothing has come yet, and only one is expected, is named without "of".
+    A kind of which nothing has come yet, and only one is expected, is named without "of". `in_all` is what there is
+    with what was delivered before, for a kind of which that is more than is wanted.
     """
     zh, en = [], []
     for attribute, (noun_zh, one, many) in _NOUNS:
         wanted, there = getattr(declared, attribute), getattr(found, attribute) or 0
         if wanted is None or there >= wanted:
             continue
+        every = getattr(in_all, attribute, None) or 0
+        more_zh, more_en = (f"(与先前送达的共 {every})", f" ({every} with those)") if every > wanted else ("", "")
         lacking = wanted - there
-        zh.append(f"{lacking} {noun_zh}" if wanted == lacking else f"{wanted} {noun_zh}中的 {lacking} {noun_zh[0]}")
+        words = f"{lacking} {noun_zh}" if wanted == lacking else f"{wanted} {noun_zh}中的 {lacking} {noun_zh[0]}"
+        zh.append(words + more_zh)
         noun = one if wanted == 1 else many
-        en.append(f"{lacking} {noun}" if wanted == lacking else f"{lacking} of {wanted} {noun}")
+        en.append((f"{lacking} {noun}" if wanted == lacking else f"{lacking} of {wanted} {noun}") + more_en)
     return Phrase("、".join(zh), ", ".join(en)) if zh else None
 
 

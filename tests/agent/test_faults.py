@@ -153,7 +153,7 @@ def test_a_ledger_that_is_broken_stops_the_agent(new_world: NewWorld, method: st
 
 def test_a_ledger_that_breaks_in_a_workers_hands_stops_the_agent(new_world: NewWorld) -> None:
     world, ledger = watched(new_world, "ledger")
-    ledger.before["apply"] = raising(CORRUPT, 99, lambda steps: any(step.event == "commit" for step in steps))
+    ledger.before["commit"] = lambda *_, **__: _raise(CORRUPT)
     world.drop_exam()
     with pytest.raises(AgentError) as told:
         world.run(60.0)

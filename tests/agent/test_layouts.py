@@ -33,12 +33,12 @@ def test_with_a_depth_a_pdf_in_a_sibling_folder_belongs_too(new_world: NewWorld)
 
 def test_names_are_used_again_the_next_day(world: World) -> None:
     for day in ("07", "08"):
-        world.drop.put(f"2025/03/{day}/ACC1/IM1", an_image(1, 1, pixels=day))
+        world.drop.put(f"2025/03/{day}/ACC1/IM1", an_image(1, int(day)))
         world.drop.put(f"2025/03/{day}/ACC1/x.json", sidecar(1))
     world.run(20.0)
     assert sorted(world.shelved()) == ["ACC1", "ACC1 (2)"]
     assert world.drop.files == {}
-    world.drop.put("2025/03/07/ACC1/IM1", an_image(1, 1, pixels="again"))
+    world.drop.put("2025/03/07/ACC1/IM1", an_image(1, 9))
     world.drop.put("2025/03/07/ACC1/x.json", sidecar(1, examDept="CT"))
     world.run(20.0)
     assert len(world.shelved()) == 3

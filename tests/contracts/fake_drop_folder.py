@@ -158,7 +158,7 @@ def _exam_file(content: bytes, path: str) -> Finding:
     if content.startswith(b"%PDF-"):
         whole = content.rstrip().endswith(b"%%EOF")
         cut = None if whole else problem("FA-FILE-TRUNCATED", path, detail="no %%EOF")
-        return Finding(FileKind.PDF, problem=cut)
+        return Finding(FileKind.PDF, problem=cut, digest=hashlib.sha256(content).hexdigest() if whole else None)
     if not claims_to_be_of_an_exam(path.rpartition("/")[2]):
         return Finding(FileKind.FOREIGN)
     code = "FA-FILE-UNREADABLE" if content else "FA-FILE-EMPTY"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import PureWindowsPath
 
+from folder_agent.core.delivered import is_of_study
 from folder_agent.core.errors import Problem, StaleState
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState, FileState, Transition
 from folder_agent.core.ports import QUARTER_S, DayTally, FileCount, Tallies
@@ -137,12 +138,18 @@ class FakeLedger:
 
     def apply(self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
         with self._changing() as rows:
-            for step in transitions:
-                rows.change(step.before.state, step.after)
-                rows.tell(step.at, step.before.state, step.event, step.after)
-                if isinstance(step.after, BundleRecord) and not step.after.is_open:
-                    for file in [file for file in rows.files.values() if file.bundle_id == step.after.id]:
-                        rows.put(replace(file, is_open=False))
+            _apply(rows, transitions)
+
+    def commit(
+        self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]], known: Sequence[int]
+    ) -> bool:
+        after = transitions[-1].after
+        assert isinstance(after, BundleRecord)
+        with self._changing() as rows:
+            found = {bundle.id for bundle in _delivered(rows, after.access_number, after.study_uid)}
+            if found == set(known):
+                _apply(rows, transitions)
+            return found == set(known)
 
     def amend(self, records: Sequence[Record]) -> None:
         with self._changing() as rows:
@@ -173,9 +180,8 @@ class FakeLedger:
         files = [file for file in files if not instances or file.sop_instance in instances]
         return [file for file in files if file.destination == destination and file.accepted_at is not None]
 
-    def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:
-        found = [bundle for bundle in self._exams(access_number, study_uid) if bundle.committed_at is not None]
-        return max(found, key=lambda bundle: (bundle.committed_at, bundle.id), default=None)
+    def delivered(self, access_number: str | None, study_uid: str | None) -> list[BundleRecord]:
+        return _delivered(self._rows, access_number, study_uid)
 
     def target_is_taken(self, target: str) -> bool:
         return any(bundle.target == target for bundle in self._rows.bundles.values())
@@ -240,6 +246,7 @@ class FakeLedger:
                 for bundle in rows.bundles.values()
                 if (bundle.drop, bundle.state in {BundleState.DONE, BundleState.WITHDRAWN}) == (drop, True)
                 and bundle.changed_at < before
+                and not any(_is_younger(other, bundle, before) for other in rows.bundles.values())
                 and not any(map(_is_open, files := self.files_of(bundle.id)))
                 and bundle.id != newest[1]
                 and all(file.id != newest[0] for file in files)
@@ -294,8 +301,30 @@ class FakeLedger:
             self._rows = rows
 
 
+def _apply(rows: _Rows, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
+    for step in transitions:
+        rows.change(step.before.state, step.after)
+        rows.tell(step.at, step.before.state, step.event, step.after)
+        if isinstance(step.after, BundleRecord) and not step.after.is_open:
+            for file in [file for file in rows.files.values() if file.bundle_id == step.after.id]:
+                rows.put(replace(file, is_open=False))
+
+
+def _delivered(rows: _Rows, access_number: str | None, study_uid: str | None) -> list[BundleRecord]:
+    every = rows.bundles.values()
+    found = [one for one in every if one.committed_at is not None and is_of_study(one, access_number, study_uid)]
+    return sorted(found, key=lambda bundle: (bundle.committed_at or 0.0, bundle.id))
+
+
 def _is_open(record: Record) -> bool:
     return record.is_open and record.state not in {FileState.VANISHED, BundleState.DONE, BundleState.WITHDRAWN}
+
+
+def _is_younger(other: BundleRecord, bundle: BundleRecord, before: float) -> bool:
+    """Whether the other one is of the same study or accession number, and is to be kept."""
+    pairs = [(one.study_uid, one.access_number) for one in (other, bundle)]
+    is_same = any(one is not None and one == two for one, two in zip(*pairs, strict=True))
+    return is_same and (_is_open(other) or other.changed_at >= before)
 
 
 def _unique(record: Record) -> list[tuple[str, ...]]:

@@ -14,8 +14,9 @@ from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, problem
 from folder_agent.core.naming import numbered, safe_name
 from folder_agent.core.notes import is_our_note
-from folder_agent.core.records import Stamp
+from folder_agent.core.records import FileKind, Stamp
 from folder_agent.core.shelving import RECEIPT
+from folder_agent.edges.drop_folder.names import kind_by_name
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,34 @@ class FakeShelves:
             del self.shelved[target]
         return freed
 
-    def put_back(self, target: str, name: str) -> str:
+    def put_back(self, target: str, name: str, into: str = "") -> str:
         self._may_fail()
         files = self._bundle(target)
         if not files:
             raise _shelf(target, "ENOENT")
-        tops = {path.split("/")[0] for path in self.drop} | {"done", "failed"}
-        chosen = next(new for new in (numbered(name, n) for n in count(1)) if new not in tops)
+        prefix = f"{into}/" if into else ""
+        inside = [path.removeprefix(prefix) for path in self.drop if path.startswith(prefix)]
+        tops = {path.split("/")[0] for path in inside} | ({"done", "failed"} if not into else set())
+        chosen = prefix + next(new for new in (numbered(name, n) for n in count(1)) if new not in tops)
         self.drop.update({f"{chosen}/{inside}": held for inside, held in files.items()})
         del self.shelved[target]
         return chosen
+
+    def correct(self, target: str, drop_path: str, stamp: Stamp) -> bool:
+        self._may_fail()
+        files = self._bundle(target)
+        name, held = drop_path.rpartition("/")[2], self.drop.get(drop_path)
+        if held is None:
+            return any(place.rpartition("/")[2] == name and one.is_of(stamp) for place, one in files.items())
+        if not held.is_of(stamp):
+            raise failure(problem("FA-CHANGED", drop_path))
+        old = sorted(path for path in files if kind_by_name(path.rpartition("/")[2], None) is FileKind.SIDECAR)
+        folder = old[0].rpartition("/")[0] if old else ""
+        for path in old:
+            names = (f"{path}{'' if n == 1 else f' ({n})'}.replaced" for n in count(1))
+            files[next(new for new in names if new not in files)] = files.pop(path)
+        files[f"{folder}/{name}" if folder else name] = self.drop.pop(drop_path)
+        return True
 
     def _bundle(self, target: str) -> dict[str, Held]:
         if target not in self.shelved:

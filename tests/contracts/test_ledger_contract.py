@@ -465,12 +465,87 @@ def test_a_file_that_was_not_accepted_is_not_found(ledger: Ledger) -> None:
 def test_delivered_means_committed(ledger: Ledger) -> None:
     bundle = ledger.open_bundle("ct", "k", "k", 1.0)
     step(ledger, bundle, BundleEvent.COMPLETE, access_number="A1", study_uid="1.2.3")
-    assert not ledger.last_delivered("A1", "1.2.3")
+    assert not ledger.delivered("A1", "1.2.3")
     delivered(ledger, "p", "A1", "1.2.4")
-    assert ledger.last_delivered("A1", "1.2.3")
-    assert ledger.last_delivered(None, "1.2.4")
-    assert not ledger.last_delivered(None, "1.2.3")
-    assert not ledger.last_delivered(None, None)
+    assert not ledger.delivered("A1", "1.2.3")  # another study, though it has the same accession number
+    assert [one.study_uid for one in ledger.delivered(None, "1.2.4")] == ["1.2.4"]
+    assert [one.study_uid for one in ledger.delivered("A1", None)] == ["1.2.4"]
+    assert not ledger.delivered(None, "1.2.3")
+    assert not ledger.delivered(None, None)
+
+
+def test_what_was_delivered_of_a_study_is_found_by_its_numbers_the_last_one_last(ledger: Ledger) -> None:
+    late = sending(ledger, "c", "A1", "1.2.3", committed_at=9.0)
+    first = sending(ledger, "a", "A1", "1.2.3", committed_at=5.0)
+    nameless = sending(ledger, "b", "A1", None, committed_at=7.0)
+    renumbered = sending(ledger, "d", "A2", "1.2.3", committed_at=11.0)
+    other = sending(ledger, "e", "A1", "1.2.9", committed_at=8.0)
+
+    def found(number: str | None, study: str | None) -> list[int]:
+        return [one.id for one in ledger.delivered(number, study)]
+
+    assert found("A1", "1.2.3") == [first.id, nameless.id, late.id]
+    assert found("A2", "1.2.3") == [renumbered.id]
+    assert found("A1", None) == [first.id, nameless.id, other.id, late.id]
+    assert found(None, "1.2.3") == [first.id, late.id, renumbered.id]
+
+
+def sending(
+    ledger: Ledger, key: str, access_number: str | None, study_uid: str | None, committed_at: float | None = None
+) -> BundleRecord:
+    """A bundle that is being sent, or was committed."""
+    bundle = ledger.open_bundle("ct", key, key, 1.0)
+    for event in (BundleEvent.COMPLETE, BundleEvent.SEND):
+        bundle = step(ledger, bundle, event, access_number=access_number, study_uid=study_uid)
+    if committed_at is not None:
+        bundle = step(ledger, bundle, BundleEvent.COMMIT, committed_at=committed_at, posted="ab" * 32)
+    return bundle
+
+
+def test_a_commit_counts_only_if_nobody_else_has_committed_the_study_meanwhile(ledger: Ledger) -> None:
+    one, two = (sending(ledger, key, "A1", "1.2.3") for key in ("one", "two"))
+    (file,) = assign(ledger, two, sight(ledger, "two/1"))
+    settled = step(ledger, file, FileEvent.SETTLE, role="image", series="1.2.3.1", digest="cd" * 32)
+    commit = [bundle_step(bundle, BundleEvent.COMMIT, 9.0, committed_at=9.0) for bundle in (one, two)]
+    accept = file_step(settled, FileEvent.ACCEPT, 9.0, accepted_at=9.0)
+    assert ledger.commit([commit[0]], [])
+    assert not ledger.commit([accept, commit[1]], [])
+    assert ledger.bundle(two.id) == two
+    assert ledger.files_of(two.id) == [settled]
+    assert ledger.commit([accept, commit[1]], [one.id])
+    assert ledger.bundle(two.id) == commit[1].after
+    assert ledger.files_of(two.id) == [accept.after]
+    assert not ledger.commit([commit[1]], [])
+
+
+def test_a_commit_that_has_moved_on_is_stale(ledger: Ledger) -> None:
+    bundle = sending(ledger, "one", "A1", "1.2.3")
+    commit = bundle_step(bundle, BundleEvent.COMMIT, 9.0, committed_at=9.0)
+    step(ledger, bundle, BundleEvent.HOLD)
+    with pytest.raises(StaleState):
+        ledger.commit([commit], [])
+
+
+def test_of_many_that_commit_a_study_at_once_each_learns_of_the_others(ledger: Ledger) -> None:
+    bundles = [sending(ledger, str(number), "A1", "1.2.3" if number % 2 else None) for number in range(6)]
+    tries = []
+
+    def commit(bundle: BundleRecord) -> None:
+        transition = bundle_step(bundle, BundleEvent.COMMIT, 9.0, committed_at=9.0)
+        while True:
+            known = [one.id for one in ledger.delivered(bundle.access_number, bundle.study_uid)]
+            tries.append(bundle.id)
+            if ledger.commit([transition], known):
+                seen[bundle.id] = known
+                return
+
+    seen: dict[int, list[int]] = {}
+    threads = [threading.Thread(target=commit, args=(bundle,)) for bundle in bundles]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(len, seen.values())) == list(range(6))
 
 
 def test_a_place_on_a_shelf_belongs_to_one_bundle(ledger: Ledger) -> None:
@@ -694,12 +769,12 @@ def compact_all(ledger: Ledger, before: float = LATER, drop: str = "ct") -> int:
     return total
 
 
-def ended(ledger: Ledger, name: str, at: float = 1.0, until: float = 5.0) -> BundleRecord:
+def ended(ledger: Ledger, name: str, at: float = 1.0, until: float = 5.0, study: str | None = None) -> BundleRecord:
     """A bundle of one file that came at `at` and was delivered at `until`."""
     bundle = ledger.open_bundle("ct", name, name, at)
     (file,) = assign(ledger, bundle, sight(ledger, f"{name}/1", at=at))
     step(ledger, step(ledger, file, FileEvent.SETTLE), FileEvent.ACCEPT, destination="A", accepted_at=until)
-    exam = {"access_number": f"A{name}", "study_uid": f"1.2.{name}"}
+    exam = {"access_number": f"A{study or name}", "study_uid": f"1.2.{study or name}"}
     for event in (BundleEvent.COMPLETE, BundleEvent.SEND):
         bundle = step(ledger, bundle, event, **exam)
     bundle = step(ledger, bundle, BundleEvent.COMMIT, committed_at=until)
@@ -719,7 +794,7 @@ def test_what_was_delivered_long_ago_becomes_a_count_of_its_day(ledger: Ledger) 
     assert compact_all(ledger) == 1
     assert compact_all(ledger) == 0
     assert (ledger.bundle(old.id), ledger.files_of(old.id), ledger.history(old.id)) == (None, [], [])
-    assert ledger.last_delivered("Aold", "1.2.old") is None
+    assert ledger.delivered("Aold", "1.2.old") == []
     assert ledger.bundle(kept.id) == kept
     assert len(ledger.files_of(kept.id)) == 1
     assert ledger.tallies() == before
@@ -727,6 +802,21 @@ def test_what_was_delivered_long_ago_becomes_a_count_of_its_day(ledger: Ledger) 
         ("2026-01-01", "ct", "bundle", "DONE", 1),
         ("2026-01-01", "ct", "file", "SENT", 1),
     ]
+
+
+def test_what_was_delivered_of_one_study_is_kept_until_the_last_of_it_may_go(ledger: Ledger) -> None:
+    old = [ended(ledger, name, study="study") for name in ("one", "two")]
+    late = ended(ledger, "late", until=LATER, study="study")
+    newest(ledger)
+    assert compact_all(ledger) == 0
+    assert [one.id for one in ledger.delivered("Astudy", "1.2.study")] == [*(one.id for one in old), late.id]
+    assert compact_all(ledger, before=LATER + 1) == 3
+    again = ended(ledger, "again", study="study")
+    waits = ledger.open_bundle("ct", "waits", "waits", 1.0)
+    step(ledger, waits, BundleEvent.COMPLETE, access_number="Astudy")
+    newest(ledger, "newer")
+    assert compact_all(ledger) == 0
+    assert ledger.bundle(again.id) == again
 
 
 def test_counts_of_a_day_add_up(ledger: Ledger) -> None:

@@ -257,6 +257,61 @@ def test_a_bundle_goes_back_whole_under_a_free_name(world: World) -> None:
     assert not world.shelves.has_failed()
 
 
+def test_a_bundle_goes_back_into_a_folder_of_the_drop_folder(world: World) -> None:
+    target = world.new_target("failed")
+    world.put_on_shelf(target, "1.dcm", b"pixels")
+    world.put("2026/03/CT1/other.dcm", b"other")
+    assert world.shelves.put_back(target, "CT1", "2026/03") == "2026/03/CT1 (2)"
+    assert world.dropped() == {"2026/03/CT1 (2)/1.dcm": b"pixels", "2026/03/CT1/other.dcm": b"other"}
+    target = world.new_target("failed", "CT2")
+    world.put_on_shelf(target, "1.dcm", b"pixels")
+    assert world.shelves.put_back(target, "CT2", "new/folder") == "new/folder/CT2"
+
+
+def refused_bundle(world: World, old: str = "json/a.json") -> str:
+    target = world.new_target("failed")
+    for inside, content in ((old, b"old"), ("dicom/1.dcm", b"pixels")):
+        world.shelves.move(f"x/{inside}", target, inside, world.put(f"x/{inside}", content))
+    return target
+
+
+def test_a_corrected_sidecar_takes_the_old_ones_place_and_that_is_kept(world: World) -> None:
+    target = refused_bundle(world)
+    stamp = world.put("CT1/a.json", b"corrected", mtime_ns=1_800_000_000_000_000_000)
+    for _ in range(2):
+        assert world.shelves.correct(target, "CT1/a.json", stamp)
+    kept = {name: world.shelves.read(target, name) for name in ("json/a.json", "json/a.json.replaced", "dicom/1.dcm")}
+    assert kept == {"json/a.json": b"corrected", "json/a.json.replaced": b"old", "dicom/1.dcm": b"pixels"}
+    assert world.dropped() == {}
+    again = world.put("CT1/a.json", b"corrected again", mtime_ns=1_900_000_000_000_000_000)
+    assert world.shelves.correct(target, "CT1/a.json", again)
+    assert world.shelves.read(target, "json/a.json (2).replaced") == b"corrected"
+
+
+def test_a_corrected_sidecar_may_have_another_name_and_the_old_one_be_missing(world: World) -> None:
+    target = refused_bundle(world)
+    stamp = world.put("CT1/b.json", b"corrected")
+    assert world.shelves.correct(target, "CT1/b.json", stamp)
+    assert world.shelves.read(target, "json/b.json") == b"corrected"
+    assert world.shelves.read(target, "json/a.json") is None
+    target = world.new_target("failed", "CT2")
+    world.put_on_shelf(target, "1.dcm", b"pixels")
+    assert world.shelves.correct(target, "CT2.json", world.put("CT2.json", b"the first"))
+    assert world.shelves.read(target, "CT2.json") == b"the first"
+
+
+def test_a_corrected_sidecar_that_is_gone_or_another_one_changes_nothing(world: World) -> None:
+    target = refused_bundle(world)
+    stamp = world.put("CT1/a.json", b"corrected")
+    newer = world.put("CT1/a.json", b"written anew")
+    with pytest.raises(AgentError) as error:
+        world.shelves.correct(target, "CT1/a.json", stamp)
+    assert error.value.problem.code == "FA-CHANGED"
+    assert not world.shelves.correct(target, "CT1/gone.json", newer)
+    assert world.shelves.read(target, "json/a.json") == b"old"
+    assert world.dropped() == {"CT1/a.json": b"written anew"}
+
+
 @pytest.mark.parametrize("is_prepared", [False, True])
 def test_a_bundle_that_is_not_there_cannot_go_back(world: World, is_prepared: bool) -> None:
     target = world.shelves.choose("failed", DAY, "CT1", 1)

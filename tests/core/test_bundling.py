@@ -8,9 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Waiting, judge
+from folder_agent.core.delivered import Content, Past
 from folder_agent.core.errors import Problem, problem
 from folder_agent.core.grouping import Group, Member, group
-from folder_agent.core.records import Counts, DicomFacts, FileKind, Finding, ListedFile, SidecarReading, Sighting, Stamp
+from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.records import (
+    BundleRecord,
+    Counts,
+    DicomFacts,
+    FileKind,
+    Finding,
+    ListedFile,
+    SidecarReading,
+    Sighting,
+    Stamp,
+)
 from folder_agent.core.settling import Watched, has_settled, watch
 from folder_agent.core.status import missing_words
 
@@ -34,6 +46,15 @@ def sidecar(path: str, **more: object) -> Member:
     fields = (("patientId", "P1"), ("accessNumber", "A1"), ("studyUid", "1.2"))
     reading = replace(SidecarReading(fields=fields), **more)  # type: ignore[arg-type]
     return Member(path, FileKind.SIDECAR, OLD, Finding(FileKind.SIDECAR, sidecar=reading))
+
+
+def past(images: int, pdfs: int = 0) -> Past:
+    """So many images (`1.9.0` …, one series) and reports were delivered before."""
+    sops = [f"1.9.{n}" for n in range(images)]
+    had = Content(
+        frozenset(sops), frozenset(), dict.fromkeys(sops, "1.2.1"), frozenset(f"{n:064}" for n in range(pdfs))
+    )
+    return Past((BundleRecord(1, "ct", "k", "k", BundleState.DONE, 1.0, 2.0),), had)
 
 
 def folder(*files: Member, **more: object) -> Group:
@@ -71,7 +92,7 @@ def test_more_than_declared_is_refused_with_both_numbers() -> None:
 
 def test_a_sidecar_alone_is_never_complete_by_quiet_unless_its_exam_was_delivered() -> None:
     assert codes(judge(folder(), RULES, NOW + 1e6, 0)) == ["FA-WAIT-ANY-FILE"]
-    verdict = judge(folder(), RULES, NOW, 0, delivered=Counts(3, 0, 1, 1))
+    verdict = judge(folder(), RULES, NOW, 0, past=past(3, pdfs=1))
     assert isinstance(verdict, Complete)
     assert verdict.counts == Counts(3, 0, 1, 1)
 
@@ -206,3 +227,71 @@ def test_without_a_sidecar_what_is_known_from_elsewhere_is_judged_by_quiet_and_n
     assert codes(judge(stray, RULES, NOW, 0, elsewhere=known)) == ["FA-MISMATCH"]
     by_sidecar = judge(folder(image("X/1")), RULES, NOW, 0, elsewhere=lacking)
     assert isinstance(by_sidecar, Complete)
+
+
+def late(count: int, start: int = 100, series: str = "1.2.2") -> list[Member]:
+    """So many images that were not delivered yet, of a series of their own."""
+    return [image(f"X/{n}", f"1.9.{n}", series=series) for n in range(start, start + count)]
+
+
+def at_once(one: Group, had: Past, now: float = NOW) -> Waiting | Complete | Refused:
+    return judge(one, RULES, now, 0, past=had)
+
+
+def test_late_counts_that_mean_the_bundle_are_met_at_once() -> None:
+    verdict = at_once(folder(*late(4), declared=Counts(images=4, series=1)), past(10))
+    assert isinstance(verdict, Complete)
+    assert verdict.counts == Counts(14, 0, 0, 2)
+
+
+def test_late_counts_that_mean_the_study_are_met_by_the_sum_once_it_is_quiet() -> None:
+    """Half of a late series may happen to make up the sum."""
+    fresh = Watched(Stamp(10, 1, 1), NOW - 3)
+    files = [replace(one, watched=fresh) for one in late(4)]
+    one = folder(*files, declared=Counts(images=14, series=2))
+    assert codes(at_once(one, past(10))) == ["FA-WAIT-QUIET"]
+    verdict = at_once(one, past(10), NOW + 60)
+    assert isinstance(verdict, Complete)
+    assert verdict.counts == Counts(14, 0, 0, 2)
+
+
+def test_everything_exported_again_with_a_series_more() -> None:
+    files = [image(f"X/{n}", f"1.9.{n}", series="1.2.1") for n in range(10)]
+    verdict = at_once(folder(*files, *late(4), declared=Counts(images=14, series=2)), past(10))
+    assert isinstance(verdict, Complete)
+    assert verdict.counts == Counts(14, 0, 0, 2)
+
+
+def test_only_the_signed_report_of_a_study_whose_images_are_declared_too() -> None:
+    signed = Member("X/r.pdf", FileKind.PDF, OLD, Finding(FileKind.PDF, digest="a" * 64))
+    one = folder(signed, declared=Counts(images=10, pdfs=1))
+    verdict = at_once(one, past(10, pdfs=1))
+    assert isinstance(verdict, Complete)
+    assert verdict.counts == Counts(10, 0, 2, 1)
+    assert isinstance(at_once(folder(signed, declared=Counts(images=7, pdfs=2)), past(10, pdfs=1)), Complete)
+
+
+def test_what_is_neither_here_nor_delivered_is_waited_for_and_said() -> None:
+    verdict = at_once(folder(*late(2), declared=Counts(images=14)), past(10))
+    assert codes(verdict) == ["FA-WAIT-REST"]
+    assert isinstance(verdict, Waiting)
+    assert dict(verdict.reasons[0].values)["en"] == "2 of 14 images"
+    assert dict(verdict.reasons[0].values)["zh"] == "14 张影像中的 2 张"
+    verdict = at_once(folder(*late(4), declared=Counts(images=12)), past(10))
+    assert isinstance(verdict, Waiting)
+    assert dict(verdict.reasons[0].values)["en"] == "8 of 12 images (14 with those)"
+
+
+def test_too_many_are_only_those_of_the_bundle_itself() -> None:
+    verdict = at_once(folder(*late(5), declared=Counts(images=4)), past(10))
+    assert isinstance(verdict, Refused)
+    assert dict(verdict.problems[0].values) == {"field": "imageCnt", "declared": 4, "found": 5}
+    assert isinstance(at_once(folder(declared=Counts(images=4)), past(10)), Complete)
+
+
+def test_two_copies_of_one_report_are_two_files_and_count_once() -> None:
+    copies = [Member(f"X/{n}.pdf", FileKind.PDF, OLD, Finding(FileKind.PDF, digest="a" * 64)) for n in range(2)]
+    for declared in (1, 2):
+        verdict = judge(folder(*copies, declared=Counts(pdfs=declared)), RULES, NOW, 0)
+        assert isinstance(verdict, Complete)
+        assert verdict.counts.pdfs == 1

@@ -14,7 +14,7 @@ from folder_agent.core.rebuilding import Remains, is_failure, rebuild
 from folder_agent.core.receipts import Receipt, ReceiptFile
 from folder_agent.core.records import Counts, FileKind, Stamp
 
-IMAGE = ReceiptFile("im/1.dcm", FileKind.DICOM, 10, "a" * 64, "1.2", "gw", 100.0, "200")
+IMAGE = ReceiptFile("im/1.dcm", FileKind.DICOM, 10, "a" * 64, "1.2", "gw", 100.0, "200", is_sent=True, role="image")
 MARKER = ReceiptFile("all.ok", FileKind.MARKER, 0)
 RECEIPT = Receipt(
     "CT1",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from folder_agent.core.delivered import fingerprint
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.notes import receipt
 from folder_agent.core.receipts import Receipt, ReceiptFile, parse
@@ -29,6 +30,8 @@ SENT = FileRecord(
     destination="https://10.0.0.5/dicom-web/studies",
     accepted_at=1769824799.0,
     answer="200",
+    role="image",
+    series="1.2.3.1",
 )
 MARKER = FileRecord(2, "ct", "CT1/all.ok", Stamp(0, 5, 0), FileState.SETTLED, FileKind.MARKER, bundle_id=7)
 BUNDLE = BundleRecord(
@@ -79,6 +82,9 @@ def test_what_was_written_comes_back() -> None:
                 "https://10.0.0.5/dicom-web/studies",
                 1769824799.0,
                 "200",
+                is_sent=True,
+                role="image",
+                series="1.2.3.1",
             ),
         ),
         unsent=(ReceiptFile("all.ok", FileKind.MARKER, 0),),
@@ -91,6 +97,7 @@ def test_what_was_written_comes_back() -> None:
         study_id="S1",
         emergency=True,
         counts=Counts(1, 0, 0, 1),
+        posted=fingerprint(EXAM),
         key="CT1/",
         folder="CT1/",
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # They look, choose or judge: dying before or after them is dying between two other steps.
 _CHANGES_NOTHING = """
-ledger.accepted ledger.bundle ledger.bundle_at ledger.files_of ledger.find_bundles ledger.history ledger.last_delivered
+ledger.accepted ledger.bundle ledger.bundle_at ledger.files_of ledger.find_bundles ledger.history ledger.delivered
 ledger.latest_bundles ledger.open_bundles ledger.open_files ledger.recall ledger.tallies ledger.target_is_taken
 ledger.bundles_between ledger.day_tallies ledger.files_between ledger.close
 shelves.choose shelves.days shelves.on_day shelves.free_bytes shelves.is_free shelves.read shelves.has_failed
@@ -15,6 +15,7 @@ gateway.for_exam gateway.close form.for_exam encapsulate.for_exam encapsulate.na
 drop.below drop.digest drop.inspect drop.kind drop.locate drop.look drop.stamp drop.unlisted
 durable._beside durable._raise durable.aside_of durable.digest_of durable.part_of
 moving._check_target moving.is_same
+correcting._files correcting._incoming correcting._sidecars
 places._is_plain places.below places.crosses_volumes places.errors_of places.is_ours places.shelf_failure
 places.target_path places.target_text places.there
 real._raise real._read

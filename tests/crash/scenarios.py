@@ -10,6 +10,7 @@ from tests.crash.yard import Yard, text_of
 from tests.site import PDF
 
 EXAM, IMAGES_LINE, REPORT = "/ris/study/add", "/dicom-web/studies", "/ris/file/add"
+STUDY = "1.2.840.1"  # of all images
 CHANGED = text_of(imageCnt=3, pdfCnt=1, examDept="放射科")
 
 
@@ -93,6 +94,28 @@ def _grown(yard: Yard) -> None:
     yard.image("CT1/IM3", 3)
     yard.write("CT1/report.pdf", PDF)
     yard.sidecar("CT1/exam.json", imageCnt=4, pdfCnt=1)
+
+
+def _late(yard: Yard) -> None:
+    """Two images more, in a folder of their own, under a sidecar that counts these."""
+    for number in (3, 4):
+        yard.image(f"LATE/IM{number}", number)
+    yard.sidecar("LATE/exam.json", imageCnt=2, studyUid=STUDY, examDept="放射科")
+
+
+def _corrected(yard: Yard) -> None:
+    """Nothing but the right sidecar, in a folder of the name."""
+    yard.sidecar("CT1/exam.json", imageCnt=3, pdfCnt=1)
+
+
+def _flat_refused(yard: Yard) -> None:
+    yard.image("A1_1.dcm", 0)
+    yard.image("A1_2.dcm", 1)
+    yard.sidecar("A1.json", imageCnt=2, patientId=None)
+
+
+def _flat_corrected(yard: Yard) -> None:
+    yard.sidecar("A1.json", imageCnt=2)
 
 
 def _dropped_again(yard: Yard) -> None:
@@ -224,6 +247,37 @@ SCENARIOS = (
         exams={"ACC1": {"imageCnt": 4, "pdfCnt": 1}},
         instances=4,
         reports=1,
+    ),
+    Scenario(
+        "delivered, and a series later",
+        (Stage(_one), Stage(_late)),
+        {"CT1": "DONE", "LATE": "DONE"},
+        exams={"ACC1": {"imageCnt": 5, "pdfCnt": 1, "examDept": "放射科"}},
+        instances=5,
+        reports=1,
+    ),
+    Scenario("delivered twice", (Stage(_one), Stage(_one)), {"CT1": "DONE"}, **WHOLE, in_full=(1,)),
+    Scenario(
+        "refused and corrected",
+        (Stage(_refused), Stage(_corrected)),
+        {"CT1": "DONE"},
+        **WHOLE,
+        in_full=(1,),
+    ),
+    Scenario(
+        "refused and corrected between volumes",
+        (Stage(_refused), Stage(_corrected)),
+        {"CT1": "DONE"},
+        **WHOLE,
+        other_volume=True,
+        in_full=(1,),
+    ),
+    Scenario(
+        "refused and corrected in a flat folder",
+        (Stage(_flat_refused), Stage(_flat_corrected)),
+        {"A1": "DONE"},
+        exams={"ACC1": {"imageCnt": 2}},
+        instances=2,
     ),
     Scenario("a wrong list", (Stage(_wrong_list),), {"CT1": "REFUSED"}),
     Scenario(

@@ -111,6 +111,7 @@ def install(order: Order, steps: Steps) -> None:
     for part in enumeration.changing():
         put_everywhere(part, steps.around(part.step, getattr(part.owner, part.name)))
     PeeweeLedger.apply = _by_transition(PeeweeLedger.apply, steps)  # type: ignore[method-assign]
+    PeeweeLedger.commit = _by_transition(PeeweeLedger.commit, steps)  # type: ignore[method-assign]
     durable._pump = _by_chunk(durable._pump, steps)
     _watch_wire(steps, Path(order.journal))
     disk.overhear([Path(root) for root in order.roots], lambda when, name, paths: steps.reach(f"{when} os.{name}"))
@@ -125,14 +126,15 @@ def put_everywhere(part: enumeration.Function, wrapped: Callable[..., Any]) -> N
             setattr(module, part.name, wrapped)
 
 
-def _by_transition(apply: Callable[..., None], steps: Steps) -> Callable[..., None]:
-    def applied(ledger: Any, transitions: Any) -> None:
+def _by_transition(apply: Callable[..., Any], steps: Steps) -> Callable[..., Any]:
+    def applied(ledger: Any, transitions: Any, *more: Any) -> Any:
         steps_of = dict.fromkeys(_named(one) for one in transitions)
         for name in steps_of:
             steps.reach(f"before {name}")
-        apply(ledger, transitions)
+        result = apply(ledger, transitions, *more)
         for name in steps_of:
             steps.reach(f"after {name}")
+        return result
 
     return applied
 

@@ -115,7 +115,7 @@ class Ledgers(RuleBasedStateMachine):
     @rule(number=TEXTS, study=TEXTS)
     def ask_for_an_exam(self, number: str | None, study: str | None) -> None:
         self.both(lambda ledger: ledger.accepted(number, study, "A"))
-        self.both(lambda ledger: ledger.last_delivered(number, study))
+        self.both(lambda ledger: ledger.delivered(number, study))
         self.both(lambda ledger: (ledger.target_is_taken(study or ""), ledger.find_bundles(number or "X", 2)))
 
     @invariant()

@@ -407,7 +407,7 @@ def test_no_question_of_a_look_reads_a_whole_table(path: Path) -> None:
         ledger.open_files("ct")
         ledger.files_of(1)
         ledger.accepted("A1", "1.2.3", "A")
-        ledger.last_delivered("A1", "1.2.3")
+        ledger.delivered("A1", "1.2.3")
         ledger.target_is_taken("x")
         ledger.history(1)
         ledger.find_bundles("x")

@@ -91,7 +91,7 @@ class Hospital:
         """What the agent asks of the ledger at a start and a look, and a person with `status`."""
         self.ledger.open_bundles()
         self.ledger.open_files("ct")
-        self.ledger.last_delivered("none", "1.2.3.4")
+        self.ledger.delivered("none", "1.2.3.4")
         self.ledger.accepted("none", "1.2.3.4", "https://gateway/studies")
         self.ledger.tallies()
         self.ledger.compact("ct", 0.0, day_of)

@@ -211,6 +211,36 @@ def test_a_crash_at_any_step_on_the_way_back_loses_nothing(across: Site, after: 
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("volumes", ["one", "two"])
+def test_a_crash_at_any_step_of_a_correction_loses_and_doubles_nothing(
+    site: Site, across: Site, volumes: str, after: bool
+) -> None:
+    place = across if volumes == "two" else site
+    target = place.target("failed")
+
+    def fresh() -> Stamp:
+        shutil.rmtree(target, ignore_errors=True)
+        place.shelves.prepare(target)
+        for path, content in {"a.json": b"old", "b.json": b"older", "1.dcm": b"pixels"}.items():
+            (Path(target) / path).write_bytes(content)
+        return place.put("CT1/a.json")
+
+    stamp = fresh()
+    whole = sorted([*(b"old", b"older", b"pixels"), (place.root / "CT1/a.json").read_bytes()])
+    crashes = 0
+    for _ in crashing_everywhere(lambda: place.shelves.correct(target, "CT1/a.json", stamp), after):
+        crashes += 1
+        found = [path.read_bytes() for path in place.everything()]
+        assert all(content in found for content in whole), "the only copy is gone"
+        assert place.shelves.correct(target, "CT1/a.json", stamp)
+        assert sorted(path.read_bytes() for path in place.everything()) == whole
+        names = {path.name for path in Path(target).iterdir()}
+        assert names == {"a.json", "a.json.replaced", "b.json.replaced", "1.dcm"}
+        fresh()
+    assert crashes >= 5
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_on_the_way_back_the_agent_sees_all_of_it_or_nothing(across: Site, after: bool) -> None:
     contents = {"a.json": b"{}", "1.dcm": b"pixels", "sub/2.dcm": b"more pixels"}
     drop = RealDropFolder("ct", across.root)

@@ -6,6 +6,7 @@ exception. To be called from one thread at a time (pydicom's complaints are sile
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,7 @@ from folder_agent.edges.paths import is_gone, is_link, matches
 
 # A sidecar that is still being written breaks in these ways; nothing else that is wrong with one mends itself.
 _BROKEN = frozenset({"FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON", "FA-SIDECAR-ENCODING"})
+_BLOCK = 1024 * 1024  # bytes
 _BY_NAME_ALONE = frozenset({FileKind.TEMPORARY, FileKind.JUNK, FileKind.MARKER})
 
 
@@ -74,8 +76,18 @@ def _exam_file(file: BinaryIO, name: str, path: str, size: int) -> Finding:
         return finding
     if pdf.is_pdf(head):
         missing = pdf.what_is_missing(file, head, size)
-        return Finding(FileKind.PDF, problem=_cut_short(path, missing) if missing else None)
+        if missing:
+            return Finding(FileKind.PDF, problem=_cut_short(path, missing))
+        return Finding(FileKind.PDF, digest=_digest(file))
     return _neither(head, name, path, size)
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    summed = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        summed.update(block)
+    return summed.hexdigest()
 
 
 def _dicom(file: BinaryIO, head: bytes, path: str, size: int) -> Finding | None:

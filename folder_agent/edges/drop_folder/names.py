@@ -13,6 +13,7 @@ from folder_agent.core.records import FileKind
 
 _TEMPORARY = ("~$*", ".~lock.*", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload")
 _HIDDEN = (".", ".back.part")  # how a folder's name begins and ends in which we assemble what goes back
+REPLACED = ".replaced"  # ours, too: how a sidecar's name ends that a corrected one has taken the place of
 LEASE_NAME = ".folder-agent.lease"  # ours, in the root of a drop folder on a share (edges/leases.py)
 STATUS_NAME, STATUS_PART = "_STATUS.txt", "._STATUS.txt.part"  # ours, too, and how it is called while it is written
 OWN_FILES = frozenset({LEASE_NAME, STATUS_NAME, STATUS_PART})  # in the root: they change all the time, and are no news
@@ -33,6 +34,8 @@ def kind_by_name(name: str, marker: str | None) -> FileKind | None:
     lower = name.lower()
     if any(fnmatchcase(lower, pattern) for pattern in _TEMPORARY):
         return FileKind.TEMPORARY
+    if lower.endswith(REPLACED) and ".json" in lower:
+        return FileKind.JUNK
     if lower in _JUNK or lower.startswith("._") or _is_our_note(lower):
         return FileKind.JUNK
     if marker is not None and fnmatchcase(lower, marker.lower()):

@@ -42,6 +42,9 @@ def file_values(record: FileRecord) -> Values:
         record.is_open,
         _digest(record.path) if record.is_open and record.state != FileState.VANISHED else None,
         record.seen_at,
+        record.role,
+        clean(record.series),
+        record.digest,
     )
 
 
@@ -64,6 +67,9 @@ def file_record(row: Values) -> FileRecord:
         reason=reasons[0] if reasons else None,
         is_open=bool(row[15]),
         seen_at=row[17],
+        role=row[18],
+        series=row[19],
+        digest=row[20],
     )
 
 
@@ -93,6 +99,7 @@ def bundle_values(record: BundleRecord) -> Values:
         _digest(record.key) if record.is_open and record.state not in _SHELVED else None,
         None if record.target is None else record.target.replace("\\", "/").rstrip("/").rpartition("/")[2],
         record.purged_at,
+        record.posted,
     )
 
 
@@ -121,8 +128,9 @@ def bundle_record(row: Values) -> BundleRecord:
         target=row[19],
         is_open=bool(row[20]),
         purged_at=row[23],
-        owner=row[24],
-        lease_until=row[25],
+        posted=row[24],
+        owner=row[25],
+        lease_until=row[26],
     )
 
 

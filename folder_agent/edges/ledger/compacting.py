@@ -42,13 +42,21 @@ class Compacting(Queries):
         short transaction bears."""
         bundle, file = self._tables.bundle, self._tables.file
         mine = file.bundle_id == bundle.id
-        newest_file = file.select(fn.max(file.id))
+        newest_file, newest_bundle = file.select(fn.max(file.id)), bundle.alias()
         keeps = file.select(file.id).where(mine & (file.open_key.is_null(False) | (file.id == newest_file)))
         size = file.select(fn.count(file.id)).where(mine)
+        # What was delivered of one study is counted together: its rows go when the last of them may.
+        other = bundle.alias()
+        is_younger = (other.changed_at >= before) | other.open_key.is_null(False)
+        same = other.study_uid == bundle.study_uid
+        younger_study = other.select(other.id).where(same & is_younger)
+        same = other.access_number == bundle.access_number
+        younger_accession = other.select(other.id).where(same & is_younger)
         query = (
             bundle.select(bundle.id, bundle.state, bundle.created_at, size)
             .where((bundle.drop_name == drop) & (bundle.state == str(state)) & (bundle.changed_at < before))
-            .where((bundle.id < bundle.select(fn.max(bundle.id))) & ~fn.EXISTS(keeps))
+            .where((bundle.id < newest_bundle.select(fn.max(newest_bundle.id))) & ~fn.EXISTS(keeps))
+            .where(~fn.EXISTS(younger_study) & ~fn.EXISTS(younger_accession))
             .order_by(bundle.changed_at)
             .limit(MOST_BUNDLES)
         )

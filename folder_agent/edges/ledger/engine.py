@@ -5,7 +5,7 @@ each thread, all of which can be closed. Touches nothing by itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, ClassVar
 
@@ -80,6 +80,10 @@ class Engine(Database):
 
     def lock_schema(self) -> None:
         """Keep other processes from migrating until this transaction ends."""
+        raise NotImplementedError
+
+    def lock_words(self, words: Iterable[str]) -> None:
+        """Let no other process that asks for one of these words go on until this transaction ends."""
         raise NotImplementedError
 
     def next_ids(self, model: type[Model], count: int) -> list[int]:

@@ -75,7 +75,15 @@ _THIRD: Step = (
     "CREATE INDEX bundles_name_start ON bundles (lower(substr(name, 1, 60)){exact})",
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _SECOND, _THIRD)
+# What a later bundle of a study needs of what was delivered: what each file counts as, and what was posted last.
+_FOURTH: Step = (
+    "ALTER TABLE files ADD COLUMN role TEXT",
+    "ALTER TABLE files ADD COLUMN series TEXT",
+    "ALTER TABLE files ADD COLUMN digest TEXT",
+    "ALTER TABLE bundles ADD COLUMN posted TEXT",
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 
 def version(engine: Engine) -> int:

@@ -6,9 +6,10 @@ Touches the server that the url names.
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -67,6 +68,11 @@ class PostgresEngine(Engine, PostgresqlDatabase):
 
     def lock_schema(self) -> None:
         self.run(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+
+    def lock_words(self, words: Iterable[str]) -> None:
+        numbers = {int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big", signed=True) for word in words}
+        for number in sorted(numbers):  # always in this order: two that want the same two never wait for each other
+            self.run(f"SELECT pg_advisory_xact_lock({number:d})")
 
     def next_ids(self, model: type[Model], count: int) -> list[int]:
         table = model._meta.table_name

@@ -63,13 +63,10 @@ class Queries:
         values = (*exam.values(), destination, *map(codec.clean, instances))
         return _decoded(codec.file_record, self._hot(tables.File, _FILE, where, *values))
 
-    def last_delivered(self, access_number: str | None, study_uid: str | None) -> BundleRecord | None:
-        exam, bundle = self._exam(access_number, study_uid), self._tables.bundle
-        if exam is None:
-            return None
-        was_committed = exam & bundle.committed_at.is_null(False)
-        found = self._bundles(was_committed, bundle.committed_at.desc(), bundle.id.desc(), limit=1)
-        return found[0] if found else None
+    def delivered(self, access_number: str | None, study_uid: str | None) -> list[BundleRecord]:
+        where, values = self._delivered(access_number, study_uid)
+        rows = self._hot(tables.Bundle, _BUNDLE, f'{where} ORDER BY "committed_at", "id"', *values) if values else []
+        return _decoded(codec.bundle_record, rows)
 
     def target_is_taken(self, target: str) -> bool:
         return bool(self._hot(tables.Bundle, ("id",), '"target" = ?', target))
@@ -169,11 +166,16 @@ class Queries:
         mine = tally.select(tally.state, fn.sum(tally.total)).where(tally.subject == subject).group_by(tally.state)
         return Counter({state: int(total) for state, total in self._session.engine.fetch(mine)})
 
-    def _exam(self, access_number: str | None, study_uid: str | None) -> Expression | None:
-        bundle = self._tables.bundle
-        known = [(bundle.access_number, access_number), (bundle.study_uid, study_uid)]
-        terms = [column == codec.clean(value) for column, value in known if value is not None]
-        return reduce(or_, terms) if terms else None
+    def _delivered(self, access_number: str | None, study_uid: str | None) -> tuple[str, tuple[str | None, ...]]:
+        """Committed bundles of that study (delivered.is_of_study), as a condition and its values; none for no study."""
+        number, study = codec.clean(access_number), codec.clean(study_uid)
+        if number is None or study is None:
+            column = '"access_number"' if study is None else '"study_uid"'
+            given = tuple(value for value in (number, study) if value is not None)
+            return f'{column} = ? AND "committed_at" IS NOT NULL', given
+        by_number = '"access_number" = ? AND ("study_uid" = ? OR "study_uid" IS NULL)'
+        by_study = '"study_uid" = ? AND "access_number" IS NULL'
+        return f'({by_number} OR {by_study}) AND "committed_at" IS NOT NULL', (number, study, study)
 
     def _bundles(self, where: Expression | None, *order: Any, limit: int | None = None) -> list[BundleRecord]:
         return _decoded(codec.bundle_record, self._rows(self._tables.bundle, _BUNDLE, where, *order, limit=limit))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from folder_agent.core.errors import StaleState
 from folder_agent.core.lifecycle import BundleState, FileState, Transition
 from folder_agent.core.records import BundleRecord, Deed, FileKind, FileRecord, Sighting
-from folder_agent.edges.ledger import codec
+from folder_agent.edges.ledger import codec, tables
 from folder_agent.edges.ledger.browsing import Browsing
 from folder_agent.edges.ledger.compacting import Compacting
 from folder_agent.edges.ledger.engine import Change
@@ -46,10 +46,28 @@ class PeeweeLedger(Compacting, Browsing):
 
     def apply(self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
         with self._session.writing():
-            for chunk in _chunks(transitions):
-                self._change([(step.before.state, step.after) for step in chunk])
-                self._tell([codec.history_values(step) for step in chunk])
-                self._close_files([step.after.id for step in chunk if _closes(step.after)])
+            self._apply(transitions)
+
+    def commit(
+        self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]], known: Sequence[int]
+    ) -> bool:
+        after = transitions[-1].after
+        assert isinstance(after, BundleRecord)
+        names = {"study": after.study_uid, "accession": after.access_number}
+        where, values = self._delivered(after.access_number, after.study_uid)
+        with self._session.writing():
+            self._session.engine.lock_words(f"{kind} {name}" for kind, name in names.items() if name is not None)
+            found = self._hot(tables.Bundle, ("id",), where, *values) if values else []
+            if {row[0] for row in found} != set(known):
+                return False
+            self._apply(transitions)
+        return True
+
+    def _apply(self, transitions: Sequence[Transition[FileRecord] | Transition[BundleRecord]]) -> None:
+        for chunk in _chunks(transitions):
+            self._change([(step.before.state, step.after) for step in chunk])
+            self._tell([codec.history_values(step) for step in chunk])
+            self._close_files([step.after.id for step in chunk if _closes(step.after)])
 
     def amend(self, records: Sequence[FileRecord | BundleRecord]) -> None:
         with self._session.writing():

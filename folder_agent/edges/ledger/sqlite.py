@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -93,6 +93,9 @@ class SqliteEngine(Engine, SqliteDatabase):
 
     def lock_schema(self) -> None:
         """BEGIN IMMEDIATE has locked it already."""
+
+    def lock_words(self, words: Iterable[str]) -> None:
+        """BEGIN IMMEDIATE lets nobody else write."""
 
     def next_ids(self, model: type[Model], count: int) -> list[int]:
         cursor = self.run(f'SELECT coalesce(max("id"), 0) FROM "{model._meta.table_name}"')  # noqa: S608

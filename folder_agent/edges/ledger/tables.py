@@ -41,6 +41,7 @@ class Bundle(Model):
     owner = TextField(null=True)  # these two are written by claim and release only
     lease_until = DoubleField(null=True)
     purged_at = DoubleField(null=True)  # when its files were deleted from done/, as the settings ask
+    posted = TextField(null=True)
 
 
 class File(Model):
@@ -64,6 +65,9 @@ class File(Model):
     is_open = BooleanField()
     open_key = TextField(null=True)  # unique within the drop; NULL once the file is closed or vanished
     seen_at = DoubleField(null=True)
+    role = TextField(null=True)
+    series = TextField(null=True)
+    digest = TextField(null=True)
 
 
 class History(Model):

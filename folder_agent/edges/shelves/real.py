@@ -19,7 +19,7 @@ from folder_agent.core.records import Stamp
 from folder_agent.edges import durable
 from folder_agent.edges.drop_folder.opening import LinkRefused, NotAFile, name_of, open_for_reading
 from folder_agent.edges.paths import as_text, from_text, is_gone, is_inside, is_link, normal, openable, retrying
-from folder_agent.edges.shelves import moving, purging, returning
+from folder_agent.edges.shelves import correcting, moving, purging, returning
 from folder_agent.edges.shelves.places import below, errors_of, target_path, target_text, there
 from folder_agent.edges.volumes import free_bytes
 
@@ -147,9 +147,21 @@ class RealShelves:
                 raise OSError(errno.EINVAL, "not in done/")
             return purging.purge(target_path(target), files)
 
-    def put_back(self, target: str, name: str) -> str:
+    def put_back(self, target: str, name: str, into: str = "") -> str:
         with errors_of("failed"):
-            return as_text(returning.put_back(target_path(target), self._root, name, self._is_shelf))
+            folder = below(self._root, into) if into else self._root
+            if into:
+                self._root.stat()  # a share that is away must not be made anew where it was
+                durable.make_folder(folder)
+            chosen = as_text(returning.put_back(target_path(target), folder, name, self._is_shelf))
+            return f"{into}/{chosen}" if into else chosen
+
+    def correct(self, target: str, drop_path: str, stamp: Stamp) -> bool:
+        with errors_of("failed"):
+            try:
+                return correcting.correct(below(self._root, drop_path), target_path(target), stamp)
+            except durable.SourceChanged:
+                raise failure(problem("FA-CHANGED", drop_path)) from None
 
     def _is_shelf(self, path: Path) -> bool:
         return normal(path) in self._both
