@@ -102,9 +102,9 @@ class Assembly(AbstractContextManager["Assembly"]):
         self.ledger.close()
         self._tenancy.release()
 
-    def work(self) -> int:
-        """`run`: until stopped; 0."""
-        self.agent.run()
+    def work(self, beat: Callable[[], None] = lambda: None) -> int:
+        """`run`: until stopped; 0. `beat` is called whenever the loop has gone round."""
+        self.agent.run(beat=beat)
         return 0
 
     def once(self) -> int:

@@ -1,4 +1,4 @@
-"""Imports point one way: cli, simulator → console → checkup → assembly → agent, edges, settings → core."""
+"""Imports point one way: cli, simulator → service → running → console → checkup → assembly → agent, edges → core."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ MAY_IMPORT = {
     "agent": {"core", "agent"},
     "simulator": {"simulator"},
     "assembly": {"core", "settings", "edges", "agent"},
+    "running": {"core", "settings", "edges", "assembly", "console"},
+    "service": {"core", "settings", "edges", "running", "service"},
     "checkup": {"core", "settings", "edges", "agent", "assembly", "checkup"},
     "console": {"core", "settings", "edges", "agent", "assembly", "checkup", "console"},
     "support": {"core", "settings", "edges", "agent", "assembly", "checkup", "support"},
-    "cli": {"core", "settings", "edges", "agent", "assembly", "checkup", "console", "cli", "simulator", "support"},
+    "cli": {"core", "settings", "edges", "agent", "assembly", "checkup", "console", "running", "service"}
+    | {"cli", "simulator", "support"},
 }
 _OUTSIDE = """
 os io socket ssl sqlite3 peewee httpx loguru watchdog subprocess threading time random

@@ -96,11 +96,18 @@ class Agent:
     def is_stopping(self) -> bool:
         return self._stop
 
-    def run(self, *, until_idle: Callable[[], bool] = lambda: False, grace_s: float = 9.0) -> None:
+    def run(
+        self,
+        *,
+        until_idle: Callable[[], bool] = lambda: False,
+        beat: Callable[[], None] = lambda: None,
+        grace_s: float = 9.0,
+    ) -> None:
         """Work until `stop`, or, as soon as `until_idle()` says so, until nothing can move without new files or a
-        later time. Workers get `grace_s` seconds to finish what they have in hand."""
+        later time. Workers get `grace_s` seconds to finish what they have in hand. Each round begins with a `beat`."""
         try:
             while not self._stop:
+                beat()
                 self._wake.clear()
                 wait_s = self._cycle_or_recover(may_give_up=until_idle())
                 if until_idle() and not self._failures and self._is_idle():

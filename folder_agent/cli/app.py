@@ -5,6 +5,7 @@ What a command raises becomes words and an exit code here, in one place.
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -360,6 +361,96 @@ def support_bundle(
     from folder_agent.cli.support import support_bundle as write
 
     raise typer.Exit(write(config or default_file(), out, language_of(lang)))
+
+
+service = typer.Typer(
+    help="The agent as a service of this machine: Windows' services, or systemd.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(service, name="service")
+_DONE = "Exit codes: 0 done, 1 it failed."
+
+
+@service.command("install", epilog=f"Exit codes: 0 installed, {_ENDS}")
+def service_install(
+    config: Config = None,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            "--account",
+            metavar="NAME",
+            help="Windows: whom it runs as: DOMAIN\\user, DOMAIN\\name$ (gMSA), LocalSystem, NetworkService.",
+            show_default="the service's own account",
+        ),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="NAME", help="Linux: whom it runs as.", show_default="you")
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the account's password from a line of standard input.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be set up, and change nothing.")] = False,
+    lang: Language = None,
+) -> None:
+    """Set the service up, to start with the machine. Again: with other settings or another account."""
+    from folder_agent.cli import servicing
+    from folder_agent.service.controlling import controller
+
+    wrong = account if sys.platform != "win32" else user
+    if wrong is not None:
+        raise typer.BadParameter("--account is for Windows, --user for Linux")
+    raise typer.Exit(
+        servicing.install(
+            config or default_file(),
+            account or user,
+            password_stdin=password_stdin,
+            dry_run=dry_run,
+            language=language_of(lang),
+            service=controller(),
+        )
+    )
+
+
+@service.command("start", epilog=_DONE)
+def service_start(lang: Language = None) -> None:
+    """Start the service, and wait until it is at work."""
+    from folder_agent.cli.servicing import act
+
+    raise typer.Exit(act("start", language_of(lang)))
+
+
+@service.command("stop", epilog=_DONE)
+def service_stop(lang: Language = None) -> None:
+    """Stop the service after the step in hand, and wait."""
+    from folder_agent.cli.servicing import act
+
+    raise typer.Exit(act("stop", language_of(lang)))
+
+
+@service.command("restart", epilog=_DONE)
+def service_restart(lang: Language = None) -> None:
+    """Stop the service, and start it."""
+    from folder_agent.cli.servicing import act
+
+    raise typer.Exit(act("restart", language_of(lang)))
+
+
+@service.command("status", epilog="Exit codes: 0 it runs, 3 it does not, 4 it is not installed, 1 anything else.")
+def service_status(as_json: Json = False, lang: Language = None) -> None:
+    """Tell whether the service runs, as whom, and with which settings."""
+    from folder_agent.cli.servicing import status as tell
+
+    raise typer.Exit(tell(as_json=as_json, language=language_of(lang)))
+
+
+@service.command("remove", epilog=_DONE)
+def service_remove(lang: Language = None) -> None:
+    """Stop the service, and take it away. Settings, ledger and files stay."""
+    from folder_agent.cli.servicing import act
+
+    raise typer.Exit(act("remove", language_of(lang)))
 
 
 @app.command("simulate-gateway", epilog="Exit codes: 0 ended, 1 it cannot listen or write, 2 usage.")

@@ -1,24 +1,15 @@
-"""`folder-agent run`: the agent in the foreground, until it is told to stop, or `--once`."""
+"""`folder-agent run`: the agent in the foreground, until it is told to stop, or `--once`. As systemd's service, too."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from loguru import logger
-
-from folder_agent import __version__, settings
-from folder_agent.agent.loop import Agent
-from folder_agent.assembly import Assembly
-from folder_agent.console import Live, serving
-from folder_agent.core.catalogue import explain
-from folder_agent.core.errors import AgentError
-from folder_agent.edges import logs
-from folder_agent.edges.calling import Caller
+from folder_agent import running
+from folder_agent.service.notifying import Notifier
 
 
 def run(config: Path, once: bool) -> int:
@@ -26,44 +17,34 @@ def run(config: Path, once: bool) -> int:
 
     Raises SettingsError and AgentError (FATAL or HOLD at the start), which the caller turns into words.
     """
-    loaded = settings.load(config)
-    logs.set_up(loaded.log.dir, loaded.log.level, loaded.log.keep_days)
-    logger.info("folder-agent {} begins; {} drop folders", __version__, len(loaded.drops))
-    live, caller = Live(), Caller(loaded.notify)
-    try:
-        with Assembly(loaded, logs.Publishers(logs.LogPublisher(), live, caller)) as assembly, stopping(assembly.agent):
-            logger.info("folder-agent is at work")
-            if once:
-                code = assembly.once()
-            else:
-                caller.start(assembly.ledger.newest_at())
-                try:
-                    with serving(loaded, assembly, live):
-                        code = assembly.work()
-                finally:
-                    caller.stop()
-            logger.info("folder-agent ends")
-            return code
-    except AgentError as error:  # in the log, too: nobody reads the console of a task or a service
-        masked = error.problem.masked()
-        logger.error("folder-agent ends: {} {}", masked.code, explain(masked, "en"))
-        raise
+    with Notifier() as notifier:
+        return running.run(config, Foreground(notifier), once=once)
 
 
-@contextmanager
-def stopping(agent: Agent) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the agent after the step in hand; a second one does not hurry it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers; whoever runs us in another stops the agent himself
-        return
+class Foreground(running.Host):
+    """Ctrl-C and SIGTERM stop the agent after the step in hand; a second one does not hurry it. systemd is told."""
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        agent.stop()
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._before: dict[int, signal._HANDLER] = {}
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def began(self, stop: Callable[[], None]) -> None:
+        """Take the signals, where that may be done: only in the main thread."""
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            self._notifier.stopping()
+            stop()
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, on_signal)
+        self._notifier.ready()
+
+    def beat(self) -> None:
+        """Tell the watchdog."""
+        self._notifier.alive()
+
+    def ended(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -729,6 +729,42 @@ CATALOGUE: dict[str, Reason] = {
         "{en} was taken over by another agent (host {host}, process {pid}, since {since}) while this one hung",
         "Keep one of the two; starting this one again is safe.",
     ),
+    # --- the machine's service manager -------------------------------------------------------------------------------
+    "FA-SERVICE-ABSENT": _reason(
+        FATAL,
+        "尚未安装服务",
+        "请运行 folder-agent service install。",
+        "the service is not installed",
+        "Run `folder-agent service install`.",
+    ),
+    "FA-SERVICE-RIGHTS": _reason(
+        FATAL,
+        "管理服务需要管理员权限",
+        "请以管理员身份(Linux 上以 root)再运行一次。",
+        "only an administrator may handle the service",
+        "Run it again as an administrator (on Linux: as root).",
+    ),
+    "FA-SERVICE-ACCOUNT": _reason(
+        FATAL,
+        "不能使用该服务账户({detail})",
+        "请检查账户名(带域名)和密码。",
+        "the service cannot use that account ({detail})",
+        "Check its name, with its domain, and the password.",
+    ),
+    "FA-SERVICE-START": _reason(
+        FATAL,
+        "服务没有启动,已自行结束(退出码 {detail})",
+        "原因见事件日志和日志文件;退出码 2 表示设置有误,请运行 folder-agent doctor。",
+        "the service ended instead of starting (exit code {detail})",
+        "The Event Log and the log file say why; 2 means the settings: run `folder-agent doctor`.",
+    ),
+    "FA-SERVICE-FAILED": _reason(
+        FATAL,
+        "服务管理器报告错误({detail})",
+        _ADMIN_ZH,
+        "the service manager reports a failure ({detail})",
+        _ADMIN_EN,
+    ),
     "FA-REBUILT": _reason(
         WAIT,
         "账本曾重建;未送达的原因见其文件夹中的 WHY.txt",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from folder_agent.core.catalogue import disposition, explain
+from folder_agent.core.catalogue import Language, disposition, explain
 from folder_agent.core.errors import Disposition, Problem
 from folder_agent.core.exam import scrub
 from folder_agent.core.lifecycle import BundleState
@@ -51,11 +51,11 @@ class LogPublisher:
     def transition(self, bundle: BundleRecord, before: str, event: str, personal: Sequence[str] | None) -> None:
         """One line: drop folder, number, name, states, reason."""
         change = f"{before} -> {bundle.state}" if before else str(bundle.state)
-        logger.log(_LEVELS.get(bundle.state, "INFO"), "{}", _line(bundle, f"{change} ({event})", personal))
+        logger.log(_LEVELS.get(bundle.state, "INFO"), "{}", line_of(bundle, f"{change} ({event})", personal))
 
     def waits(self, bundle: BundleRecord, personal: Sequence[str] | None) -> None:
         """Not a transition: only for those who look closely."""
-        logger.debug("{}", _line(bundle, str(bundle.state), personal))
+        logger.debug("{}", line_of(bundle, str(bundle.state), personal))
 
     def sending(self, bundle: BundleRecord, sent: int, total: int) -> None:
         """Progress is for displays, not for the log."""
@@ -86,9 +86,10 @@ def _how_long(lasting: Lasting, is_over: bool) -> str:
     return f", since {since:%Y-%m-%d %H:%M}, {how_many} waiting"
 
 
-def _line(bundle: BundleRecord, change: str, personal: Sequence[str] | None) -> str:
+def line_of(bundle: BundleRecord, change: str, personal: Sequence[str] | None, language: Language = "en") -> str:
+    """What happened to a bundle and why, in one line with nothing personal in it."""
     known = personal is not None
-    reasons = "; ".join(f"{r.code} {explain(r if known else replace(r, path=None), 'en')}" for r in bundle.reasons)
+    reasons = "; ".join(f"{r.code} {explain(r if known else replace(r, path=None), language)}" for r in bundle.reasons)
     name = f" {bundle.name}" if known else ""
     line = f"{bundle.drop}#{bundle.id}{name}: {change}{': ' + reasons if reasons else ''}"
     return scrub(line, personal or ())

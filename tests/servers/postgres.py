@@ -124,6 +124,8 @@ class PostgresServer:
 @cache
 def shared_server() -> PostgresServer:
     """The server of this test process. Skips the test where PostgreSQL is not installed, but never in CI."""
+    if os.name == "nt":
+        pytest.skip("PostgreSQL runs on the Linux side")
     folder = _bin_folder()
     if folder is None:
         reason = "PostgreSQL's server (initdb, postgres) is not installed"

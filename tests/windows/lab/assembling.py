@@ -181,7 +181,11 @@ def _make_forwarder(home: Path, work: Path) -> None:
 def _make_prefix(prefix: Path, work: Path) -> None:
     prefix.mkdir()
     surroundings = environment(prefix)
-    for command in (["wine", "wineboot", "-i"], ["wine", "winecfg", "-v", "win10"], ["wineserver", "-w"]):
+    # Wine gives a service 10 s to answer, Windows 30: what is tested here shares the machine with other tests.
+    patience = ["wine", "reg", "add", r"HKLM\System\CurrentControlSet\Control", "/f"]
+    patience += ["/v", "ServicesPipeTimeout", "/t", "REG_DWORD", "/d", "60000"]
+    settings = ["wine", "winecfg", "-v", "win10"]
+    for command in (["wine", "wineboot", "-i"], settings, patience, ["wineserver", "-w"]):
         subprocess.run(command, env=surroundings, check=True, capture_output=True, timeout=120)
     stand_in = prefix / "drive_c" / "windows" / "system32" / "bcryptprimitives.dll"
     _gcc("-shared", HERE / "bcryptprimitives.c", "-o", stand_in, "-ladvapi32")

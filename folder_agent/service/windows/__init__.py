@@ -1,0 +1,1 @@
+"""What only Windows has: its service manager, Event Log, accounts and rights. Importable there alone."""
