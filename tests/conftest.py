@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from folder_agent.edges import logs
 from folder_agent.simulator import Simulator
@@ -15,6 +18,11 @@ from tests.servers.postgres import shared_server
 from tests.site import Site
 
 __all__ = ["pytest_terminal_summary"]  # a hook, found here by every process of a session
+if sys.platform == "win32":
+    # Each file operation of Wine's takes its time, and on Linux the same properties are tried with many more examples.
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    hypothesis_settings.register_profile("windows", deadline=None, max_examples=15, suppress_health_check=slow)
+    hypothesis_settings.load_profile("windows")
 ELSEWHERE = ("UNC paths are Windows'",)  # what no tool can bring to this platform
 
 

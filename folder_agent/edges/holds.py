@@ -2,7 +2,7 @@
 them, however it ends, so a crash leaves no hold behind.
 
 Touches the lock files that it is given and their folders. The lock decides; what the file says is for messages only.
-Sources: flock(2); Windows' LockFile, through msvcrt.locking.
+Sources: flock(2); LockFileEx (fileapi.h), because the C runtime's own call does not say why it failed.
 """
 
 from __future__ import annotations
@@ -27,18 +27,35 @@ _MOST_OTHERS = 10_000  # lock files of others that are looked at
 _LEFT_S = 3600.0  # what a crash left behind is kept for so long: it tells the next holder whose leases have ended
 
 if sys.platform == "win32":
+    import ctypes
     import msvcrt
+
+    class _Overlapped(ctypes.Structure):
+        """OVERLAPPED (minwinbase.h): where the lock begins."""
+
+        _fields_ = (
+            ("internal", ctypes.c_size_t),
+            ("internal_high", ctypes.c_size_t),
+            ("offset", ctypes.c_uint32),
+            ("offset_high", ctypes.c_uint32),
+            ("event", ctypes.c_void_p),
+        )
 
     _FAR = 1 << 30  # a byte behind any content: Windows lets nobody read what is locked
     _FLAGS = os.O_BINARY | os.O_NOINHERIT
+    _AT_ONCE, _EXCLUSIVE = 1, 2  # LOCKFILE_FAIL_IMMEDIATELY, LOCKFILE_EXCLUSIVE_LOCK
+    _HELD = frozenset({33, 997})  # ERROR_LOCK_VIOLATION, ERROR_IO_PENDING
+    _lock_file = ctypes.WinDLL("kernel32", use_last_error=True).LockFileEx
+    _lock_file.argtypes = (ctypes.c_void_p, *[ctypes.c_uint32] * 4, ctypes.POINTER(_Overlapped))
+    _lock_file.restype = ctypes.c_int
 
     def _try_lock(descriptor: int) -> bool:
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
+        place = _Overlapped(offset=_FAR)
+        if _lock_file(msvcrt.get_osfhandle(descriptor), _AT_ONCE | _EXCLUSIVE, 0, 1, 0, ctypes.byref(place)):
+            return True
+        if (code := ctypes.get_last_error()) in _HELD:
             return False
-        return True
+        raise ctypes.WinError(code)
 
     def _discard(path: Path, descriptor: int) -> None:
         os.close(descriptor)

@@ -27,6 +27,7 @@ from folder_agent.edges.gateway.dimse.messages import ABORT_REQUEST, RELEASE_REQ
 from folder_agent.edges.gateway.multipart import BLOCK, Reading
 from folder_agent.edges.paths import stamp_of
 from tests.edges.test_dimse_messages import accepting
+from tests.marks import WRITERS_GET_IN
 from tests.servers.storescp import CT, EXPLICIT, PLAIN, ScriptedScp, abort, node
 from tests.site import dicom
 
@@ -400,6 +401,7 @@ def test_a_stop_does_not_wait_for_an_answer(scp: ScriptedScp, files: list[Outgoi
     stopper.join(10)
 
 
+@WRITERS_GET_IN
 def test_a_file_that_changes_on_the_way_is_never_whole_at_the_receiver(scp: ScriptedScp, tmp_path: Path) -> None:
     large = image(tmp_path, 1, size=4 * BLOCK)
     sending = Sending(scp.node())

@@ -22,6 +22,7 @@ from folder_agent.edges.drop_folder import RealDropFolder, inspecting, opening
 from folder_agent.edges.drop_folder.names import kind_by_name
 from folder_agent.edges.paths import stamp_of
 from tests.edges.test_drop_folder_scanning import as_nobody
+from tests.marks import WRITERS_GET_IN
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such links, pipes or rights")
 PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer << /Root 1 0 R >>\nstartxref\n9\n%%EOF\n"
@@ -214,6 +215,7 @@ def test_a_file_that_is_replaced_before_it_is_opened_is_not_judged(
     assert inspecting.inspect(tmp_path / "a.pdf", "a.pdf", stamp, None) is None
 
 
+@WRITERS_GET_IN
 def test_a_file_that_changes_while_it_is_read_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.pdf").write_bytes(PDF)
     stamp = stamp_of((tmp_path / "a.pdf").stat())
@@ -297,7 +299,7 @@ class Held(PermissionError):
         (BlockingIOError(errno.EWOULDBLOCK, "leased"), "FA-FILE-LOCKED", None),
         (PermissionError(errno.EACCES, "denied"), "FA-FILE-DENIED", None),
         (OSError(errno.EIO, "/drop/Zhang San.dcm"), "FA-FILE-IO", "EIO"),
-        (OSError(errno.ESTALE, "stale"), "FA-FILE-IO", "ESTALE"),
+        (OSError(errno.ESTALE, "stale"), "FA-FILE-IO", errno.errorcode[errno.ESTALE]),
     ],
 )
 def test_a_file_that_cannot_be_opened_waits_with_the_reason(

@@ -122,7 +122,7 @@ def test_a_crash_while_writing_leaves_what_was_there(
 
     durable.write_whole(tmp_path / "n", b"one")
     with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(os if step == "fsync" else Path, step, crash)
+        patch.setattr(*((os, "fsync") if step == "fsync" else (durable, "_replace")), crash)
         durable.write_whole(tmp_path / "n", b"two")
     assert (tmp_path / "n").read_bytes() == b"one"
     durable.write_whole(tmp_path / "n", b"three")

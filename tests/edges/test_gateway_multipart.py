@@ -24,6 +24,7 @@ from folder_agent.edges.gateway.form import form_pieces
 from folder_agent.edges.gateway.multipart import BLOCK, Body, Piece, Reading, length_of, new_boundary
 from folder_agent.edges.gateway.stow import Stow, stow_pieces
 from folder_agent.edges.paths import stamp_of
+from tests.marks import WRITERS_GET_IN
 from tests.servers.kit import linked, outgoing, serving
 from tests.servers.scripted import answer
 
@@ -156,6 +157,7 @@ def test_a_file_that_changed_before_it_was_sent_breaks_off(tmp_path: Path, chang
     assert error.disposition is Disposition.WAIT
 
 
+@WRITERS_GET_IN
 @pytest.mark.parametrize("change", ["grown", "shrunk", "rewritten"])
 def test_a_file_that_changes_while_it_is_sent_breaks_off(tmp_path: Path, change: str) -> None:
     file = outgoing(tmp_path, "x.dcm", b"y" * (4 * BLOCK))

@@ -17,6 +17,7 @@ import pytest
 from folder_agent.edges import holds
 from folder_agent.edges.holder import Holder, Taken, read_holder, this_process
 from folder_agent.edges.holds import Hold, one_lies_in_the_other, others, registering, usable
+from tests.marks import OPEN_FILES_GO
 
 ROOT = Path(__file__).parents[2]
 HOLDING = """
@@ -100,6 +101,7 @@ def test_what_the_file_says_never_decides(lock: Path) -> None:
     hold.release()
 
 
+@OPEN_FILES_GO
 def test_a_lock_file_that_somebody_removed_is_there_again_after_the_next_check(lock: Path) -> None:
     hold = Hold(lock, me())
     lock.unlink()
@@ -110,6 +112,7 @@ def test_a_lock_file_that_somebody_removed_is_there_again_after_the_next_check(l
     assert not lock.exists()
 
 
+@OPEN_FILES_GO
 def test_a_lock_that_was_removed_and_taken_by_another_is_noticed(lock: Path) -> None:
     hold = Hold(lock, me())
     lock.unlink()

@@ -27,7 +27,7 @@ from folder_agent.edges.paths import (
     stamp_of,
 )
 
-POSIX_NAMES = st.binary(min_size=1, max_size=60).map(os.fsdecode)
+POSIX_NAMES = st.binary(min_size=1, max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 ANY_STRINGS = st.text(st.characters(min_codepoint=1, exclude_categories=()), max_size=60)  # lone surrogates, too
 
 

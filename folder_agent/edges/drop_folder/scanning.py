@@ -5,12 +5,13 @@ Touches nothing. What could not be listed is told beside what could, because "no
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from folder_agent.core.records import Sighting
 from folder_agent.edges.drop_folder.names import OWN_FILES, is_hidden_folder
@@ -64,8 +65,16 @@ class _Folder(NamedTuple):
 if sys.platform == "win32":
 
     def _entries(folder: _Folder) -> Iterator[os.DirEntry[str]]:
-        with os.scandir(folder.path) as entries:
+        with _listing(folder.path) as entries:
             yield from entries
+
+    def _listing(path: str) -> Any:
+        try:
+            return os.scandir(path)
+        except OSError as error:
+            if os.path.isfile(path):  # noqa: PTH113  each Windows says so with another number
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
+            raise
 
 else:
 
