@@ -20,7 +20,7 @@ from folder_agent.edges import durable
 from folder_agent.edges.drop_folder.opening import name_of
 from folder_agent.edges.drop_folder.watching import Watcher
 from folder_agent.edges.paths import openable
-from folder_agent.edges.volumes import is_remote, same_volume
+from folder_agent.edges.volumes import is_remote, same_volume, share_of
 from folder_agent.settings import DropSettings
 
 _NOTICED_S = 3.0  # how long a notification may take
@@ -33,6 +33,7 @@ def examine(drop: DropSettings) -> list[Check]:
 
 def _examine(drop: DropSettings) -> Iterator[Check]:
     name = f"drop {drop.name}"
+    yield from _drives(drop)
     if not drop.path.is_dir():
         yield fault(
             name,
@@ -51,6 +52,19 @@ def _examine(drop: DropSettings) -> Iterator[Check]:
     yield _settling(drop)
     yield _noticing(drop)
     yield space(f"{name} space", drop.path)
+
+
+def _drives(drop: DropSettings) -> Iterator[Check]:
+    """A mapped drive is this person's alone: a service, at night, does not have it."""
+    for place in dict.fromkeys((drop.path, drop.done_dir, drop.failed_dir)):
+        if (share := share_of(place)) is not None:
+            yield warning(
+                f"drop {drop.name} drive",
+                f"{place.drive} 是映射的网络驱动器,只属于您的登录会话,服务看不到它",
+                f"{place.drive} is a mapped network drive: it belongs to your session, and a service does not see it",
+                f"请在设置中改为 '{share}'",
+                f"Write '{share}' in the settings instead.",
+            )
 
 
 def _rights(drop: DropSettings) -> Check:

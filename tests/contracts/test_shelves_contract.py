@@ -104,10 +104,13 @@ def other_volume(here: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=shm))
 
 
+_WINDOWS = {"ENOENT": ("WinError 2", "WinError 3")}  # how Windows' errors are told: by their own numbers
+
+
 def refused(error: pytest.ExceptionInfo[AgentError], detail: str | None = None) -> bool:
     told = error.value
     same = told.problem.code == "FA-SHELF" and told.disposition is Disposition.RETRY
-    return same and detail in {None, dict(told.problem.values)["detail"]}
+    return same and (detail is None or dict(told.problem.values)["detail"] in {detail, *_WINDOWS.get(detail, ())})
 
 
 def test_a_place_is_chosen_by_shelf_day_and_safe_name(world: World) -> None:
@@ -116,7 +119,7 @@ def test_a_place_is_chosen_by_shelf_day_and_safe_name(world: World) -> None:
         ("done", DAY, "CT_1_x"),
         ("failed", DAY, "CT1 (3)"),
     ]
-    assert Path(first).is_absolute()
+    assert Path(first).root  # the fake's has no drive on Windows
 
 
 def test_a_place_is_free_until_it_is_prepared_and_preparing_repeats(world: World) -> None:
