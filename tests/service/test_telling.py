@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,12 @@ def test_every_event_has_a_meaning_in_both_languages_and_a_number_that_windows_c
         assert meaning.zh != meaning.en
         assert not meaning.zh.isascii()
         assert meaning.en.isascii()
+
+
+def test_the_readme_tells_what_each_means() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for event, meaning in MEANINGS.items():
+        assert f"| {int(event)} | {meaning.level.name.lower()} | {meaning.en} |" in readme
 
 
 def test_a_bundle_that_fails_is_told_without_the_patient(log: Log) -> None:
