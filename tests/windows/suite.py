@@ -19,7 +19,7 @@ from tests.windows.lab.session import ROOT
 # Whole folders, because what breaks on Windows is rarely where one looks for it. Left out: tests/crash and tests/faults
 # (SIGKILL, fork, mounts), tests/bench and tests/vendor (measures and collections, the same everywhere), the property
 # tests of the core, which touches no platform, and what needs a server of Linux' (PostgreSQL, Orthanc, DCMTK).
-FOLDERS = ("tests/edges", "tests/contracts", "tests/agent", "tests/core", "tests/e2e")
+FOLDERS = ("tests/windows/inside", "tests/edges", "tests/contracts", "tests/agent", "tests/core", "tests/e2e")
 LEFT_OUT = frozenset(
     {
         "tests/e2e/test_orthanc.py",
@@ -55,6 +55,7 @@ def chosen() -> list[str]:
 
 def run(session: Session, files: Sequence[str], processes: int = _PROCESSES) -> Outcome:
     """Run the files' tests."""
+    _make_network_drive(session)
     hands = [list(files[number::processes]) for number in range(processes)]
     with ThreadPoolExecutor(processes) as pool:
         told = list(pool.map(lambda numbered: _run(session, *numbered), enumerate(hand for hand in hands if hand)))
@@ -65,6 +66,15 @@ def run(session: Session, files: Sequence[str], processes: int = _PROCESSES) -> 
     bad = [output for code, output in told if code]
     failed = counts["failed"] + counts["error"] + (0 if counts["failed"] + counts["error"] else len(bad))
     return Outcome(counts["passed"], failed, counts["skipped"], "\n".join(bad))
+
+
+def _make_network_drive(session: Session) -> None:
+    """R:, which Wine calls a network drive, for tests/windows/inside."""
+    (session.prefix / "drive_r").mkdir(exist_ok=True)
+    drive = session.prefix / "dosdevices" / "r:"
+    if not drive.is_symlink():
+        drive.symlink_to("../drive_r")
+    session.execute("reg", "add", r"HKLM\Software\Wine\Drives", "/v", "r:", "/d", "network", "/f")
 
 
 def _run(session: Session, number: int, files: list[str]) -> tuple[int, str]:
