@@ -50,6 +50,9 @@ def serving(settings: Settings, assembly: Assembly, live: Live, publisher: Publi
         except AgentError as error:
             (publisher or LogPublisher()).notice(error.problem.masked())
             console = None
+        except Exception as error:  # noqa: BLE001  whatever keeps the console from being served, deliveries go on
+            (publisher or LogPublisher()).fault(error)
+            console = None
     try:
         yield
     finally:

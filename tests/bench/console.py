@@ -29,7 +29,8 @@ from folder_agent.core.records import BundleRecord, Counts, FileKind, FileRecord
 from folder_agent.edges import logs
 from folder_agent.edges.ledger import codec, open_ledger, tables
 from tests.bench import materials
-from tests.bench.processes import configure, discarding_server
+from tests.bench.processes import configure
+from tests.bench.receivers import GATEWAY, Receiver, running
 
 BUNDLES, DAYS, DROPS = 1_000_000, 300, ("bench", "mr", "us")
 BROWSERS, TURNS = 10, 3
@@ -46,7 +47,7 @@ _PAGES = (
     "/bundles?day={day}",
     "/bundles?after={deep}",
     "/bundles?after={deep}&drop=mr&state=DONE",
-    "/bundles/500000",
+    "/bundles/{half}",
     "/attention",
     "/proof",
     "/doctor",
@@ -54,7 +55,7 @@ _PAGES = (
     "/log",
     "/history",
 )
-_FOR_MACHINES = ("/readyz", "/api/bundles", "/api/bundles/CT0005000", "/api/status", "/metrics")
+_FOR_MACHINES = ("/readyz", "/api/bundles", "/api/bundles/{half}", "/api/status", "/metrics")
 
 
 def fill(url: str, bundles: int) -> None:
@@ -94,6 +95,14 @@ def fill(url: str, bundles: int) -> None:
     ledger.close()
 
 
+def configured(place: Path, drop: Path, server: Receiver) -> Path:
+    """Settings with a console at a free port."""
+    assert server.ca_file is not None
+    file = configure(place, drop, server.url, server.ca_file)
+    file.write_text(file.read_text().replace('listen = "off"', 'listen = "127.0.0.1:0"'), encoding="utf-8")
+    return file
+
+
 @contextmanager
 def serving(config: Path) -> Iterator[tuple[Console, Assembly]]:
     """The console of an agent that does nothing."""
@@ -113,20 +122,19 @@ def pages(bundles: int, kept: Path | None) -> dict[str, Any]:
     """Milliseconds of each page, each time made anew: the median and the worst of seven."""
     with tempfile.TemporaryDirectory() as folder:
         place = kept or Path(folder)
-        with discarding_server(place / "gateway") as server:
-            config = configure(place / "agent", place / "drop", server)
-            config.write_text(config.read_text().replace('listen = "off"', 'listen = "127.0.0.1:0"'), encoding="utf-8")
+        with running(GATEWAY, Path(folder) / "gateway") as server:
+            config = configured(place / "agent", place / "drop", server)
             began = time.monotonic()
             if not (place / "agent" / "ledger.db").exists():
                 fill(settings.load(config, {}).ledger.url or "", bundles)
             told(f"filled in {time.monotonic() - began:.0f} s")
             with serving(config) as (console, _):
                 day = time.strftime("%Y-%m-%d", time.localtime(time.time() - 30 * 86400))
-                deep = f"{time.time() - DAYS * 43200},500000"
+                deep = f"{time.time() - DAYS * 43200},{bundles // 2}"
                 found = {}
                 with httpx.Client(base_url=f"http://127.0.0.1:{console.port}", trust_env=False, timeout=60) as client:
                     for page in (*_PAGES, *_FOR_MACHINES):
-                        path = page.format(day=day, deep=deep)
+                        path = page.format(day=day, deep=deep, half=bundles // 2)
                         took = []
                         for number in range(7):
                             began = time.perf_counter()
@@ -138,18 +146,17 @@ def pages(bundles: int, kept: Path | None) -> dict[str, Any]:
     return found
 
 
-def throughput(exams: int) -> dict[str, Any]:
+def throughput(exams: int, turns: int = TURNS) -> dict[str, Any]:
     """Exams a second and CPU seconds an exam, by turns without and with ten browsers that look at it."""
     alone: list[dict[str, float]] = []
     watched: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory() as folder, discarding_server(Path(folder) / "gateway") as server:
-        for turn in range(2 * TURNS):
+    with tempfile.TemporaryDirectory() as folder, running(GATEWAY, Path(folder) / "gateway") as server:
+        for turn in range(2 * turns):
             is_watched = bool(turn % 2)
             place = Path(folder) / f"turn{turn}"
             drop = place / "drop"
             materials.small_exams(drop, exams, flat=False)
-            config = configure(place / "agent", drop, server)
-            config.write_text(config.read_text().replace('listen = "off"', 'listen = "127.0.0.1:0"'), encoding="utf-8")
+            config = configured(place / "agent", drop, server)
             found = deliver(config, exams, BROWSERS if is_watched else 0)
             told(f"{'ten browsers' if is_watched else 'alone'}: {found}")
             (watched if is_watched else alone).append(found)

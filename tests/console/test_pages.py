@@ -189,6 +189,16 @@ def test_a_bundles_life_is_seen_live(browser: Browser, own: House) -> None:
         assert "receipt.json" in page.locator("main").inner_text()
 
 
+def test_what_is_being_sent_has_a_bar(browser: Browser, own: House) -> None:
+    own.site.gateway.misbehave(do="delay", match="/ris/study/add", seconds=8)
+    own.drop("under-way", images=2)
+    own.until("under-way", "SENDING")
+    with looking(browser, own) as page:
+        page.goto(f"{own.url}/bundles")
+        page.wait_for_selector("progress[data-bundle]")
+        assert page.locator("span[data-share]").inner_text() == "100 %"
+
+
 def test_everything_can_be_reached_by_keyboard(browser: Browser, filled: House) -> None:
     with looking(browser, filled) as page:
         page.goto(f"{filled.url}/bundles")
