@@ -5,6 +5,8 @@ Touches only the reader that it is given. Nothing here ever holds more of a body
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from io import BufferedIOBase
 from typing import Protocol
@@ -67,6 +69,29 @@ def read_all(body: Body, limit: int) -> bytes | None:
             drain(body)
             return None
     return bytes(found)
+
+
+class HashedBody:
+    """A body, and the SHA-256 of what has been read of it."""
+
+    def __init__(self, body: Body) -> None:
+        self.length, self._body, self._hash = body.length, body, hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        piece = self._body.read(size)
+        self._hash.update(piece)
+        return piece
+
+    def readinto(self, view: memoryview, /) -> int:
+        taken = self._body.readinto(view)
+        self._hash.update(view[:taken])
+        return taken
+
+    def is_as_announced(self, headers: Mapping[str, str]) -> bool:
+        """Whether it is what Content-Digest (RFC 9530) and Digest (RFC 3230) say; without them it is."""
+        value = base64.b64encode(self._hash.digest()).decode("ascii")
+        wanted = {"content-digest": f"sha-256=:{value}:", "digest": f"sha-256={value}"}
+        return all(headers.get(name, right) == right for name, right in wanted.items())
 
 
 class _Sized:

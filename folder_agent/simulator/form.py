@@ -1,6 +1,7 @@
 """The form upload: one file part named `file`, and text parts that say what it belongs to, all of them kept.
 
-Source: RFC 7578; the gateway's page does not publish this interface, its answer is the usual `{code, message}`.
+Source: RFC 7578; the gateway's page does not publish this interface, its answer is the usual `{code, message}`. A
+digest of the whole body is checked where there is one. What becomes of broken uploads is in `partials`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from folder_agent.simulator import partials
+from folder_agent.simulator.bodies import BrokenBodyError, HashedBody
 from folder_agent.simulator.dicom import BadDicomError, Instance, Kind, inspect
 from folder_agent.simulator.messages import Answer, Request, fault, verdict
 from folder_agent.simulator.multipart import MultipartError, parse_parameters, parse_parts
@@ -21,8 +24,8 @@ _BAD_PARAMETER = 100001
 class _Collector:
     """The sink: text parts into `fields`, the file part to disk."""
 
-    def __init__(self, state: State, *, keep: bool) -> None:
-        self._state, self._keep = state, keep
+    def __init__(self, state: State, *, keep: bool, beginning: partials.Beginning | None = None) -> None:
+        self._state, self._keep, self._beginning = state, keep, beginning
         self.fields: dict[str, str] = {}
         self.file: Spool | None = None
         self.file_name = ""
@@ -43,10 +46,14 @@ class _Collector:
                 self.problem = "exactly one file part, named file, is expected"
                 self.discard()
             self.file, self.file_name = Spool(self._state, keep=self._keep), _plain(options["filename"])
+            if self._beginning is not None:
+                self.file.take_over(*self._beginning)
+                with self._beginning[0].open("rb") as beginning:
+                    self.head = beginning.read(132)
 
     def data(self, piece: memoryview) -> None:
         if self._in_file and self.file:
-            if not self.file.size:
+            if not self.file.size and not self.head:
                 self.head = bytes(piece[:132])
             self.file.write(piece)
         elif len(self._text) + len(piece) > _LONGEST_TEXT:
@@ -73,17 +80,31 @@ def upload(request: Request, state: State, *, discard: bool) -> Answer:
     kind, parameters = parse_parameters(request.headers.get("content-type"))
     if kind != "multipart/form-data" or not parameters.get("boundary"):
         return fault(415, "Content-Type must be multipart/form-data with a boundary")
-    collector = _Collector(state, keep=not discard)
+    beginning = partials.beginning_of(request, state)
+    if isinstance(beginning, Answer):
+        return beginning
+    collector, body = _Collector(state, keep=not discard, beginning=beginning), HashedBody(request.body)
     try:
-        parse_parts(request.body, parameters["boundary"], collector)
-        problem = collector.problem or _objection(collector)
-        if problem or collector.file is None:
-            return verdict(_BAD_PARAMETER, f"parameter error: {problem}")
-        return _keep(collector, collector.file, state)
+        parse_parts(body, parameters["boundary"], collector)
+        return _judged(collector, body, request, state)
     except MultipartError as error:
         return fault(400, f"not a multipart body: {error}")
+    except BrokenBodyError:
+        if collector.file is not None:
+            partials.put_by(collector.file, request, state)
+        raise
     finally:
         collector.discard()
+
+
+def _judged(collector: _Collector, body: HashedBody, request: Request, state: State) -> Answer:
+    if not body.is_as_announced(request.headers):
+        return fault(400, "the body is not the one whose digest was announced")
+    problem = collector.problem or _objection(collector)
+    if problem or collector.file is None:
+        return verdict(_BAD_PARAMETER, f"parameter error: {problem}")
+    partials.forget(request, state)
+    return _keep(collector, collector.file, state)
 
 
 def _objection(collector: _Collector) -> str | None:

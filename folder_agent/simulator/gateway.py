@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from folder_agent.simulator import exams, form, qido, signing, stow
+from folder_agent.simulator import exams, form, partials, qido, signing, stow
 from folder_agent.simulator.dicom import Kind
 from folder_agent.simulator.messages import Answer, Request, fault, verdict
 from folder_agent.simulator.rules import Rules
@@ -59,9 +59,16 @@ class Gateway:
             return fault(404, f"no such interface: {request.path}")
         if request.path == how.study_path:
             return exams.add(request, self.state, self._policy())
+        if request.method == "HEAD":
+            return self._held(request)
         if request.path == how.form_path:
             return form.upload(request, self.state, discard=how.discard)
         return self._store(request, how.stow_path or "")
+
+    def _held(self, request: Request) -> Answer:
+        if request.path != self.behaviour.form_path:
+            return fault(405, "only POST is allowed")
+        return partials.held(request, self.state)
 
     def _search(self, request: Request) -> Answer:
         """Of all studies only one at a time can be asked for, and only for its instances."""

@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         headers = {name.lower(): value.strip() for name, value in self.headers.items()}
         request = Request(self.command, path, headers, _NoBody(), query)
-        if self.command == "GET":
+        if self.command in ("GET", "HEAD"):
             self._serve(request)
             return
         refusal = fault(405, "only POST is allowed")

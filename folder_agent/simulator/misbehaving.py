@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from folder_agent.simulator.bodies import drain
+from folder_agent.simulator.bodies import Body, BrokenBodyError, drain
 from folder_agent.simulator.messages import Answer, JsonObject, Request, verdict
 from folder_agent.simulator.rules import Rule
 from folder_agent.simulator.stow_response import restyled
@@ -61,8 +61,48 @@ def misbehave(wire: Wire, rule: Rule, request: Request) -> None:
         wire.wait(rule.seconds)
     if rule.do == "no-continue":
         wire.keep_quiet()
+    if rule.do == "cut-body":
+        _cut_body(wire, rule, request)
+        return
     lets_through = rule.after or rule.do in ("truncate", "delay", "stow-answer", "no-continue")
     _DEEDS[rule.do](Case(wire, rule, request, wire.handle_request(request) if lets_through else None))
+
+
+def _cut_body(wire: Wire, rule: Rule, request: Request) -> None:
+    """The endpoint sees the body break off, as when the line does."""
+    try:
+        wire.handle_request(replace(request, body=_Cut(request.body, rule.bytes or 0)))
+    except BrokenBodyError:
+        Case(wire, rule, request, None).record(0)
+    wire.reset()
+
+
+class _Cut:
+    """A body that ends too early."""
+
+    def __init__(self, body: Body, size: int) -> None:
+        self.length, self._body, self._left = body.length, body, size
+
+    def read(self, size: int) -> bytes:
+        return self._took(self._body.read(min(size, self._left)) if self._left else b"")
+
+    def readinto(self, view: memoryview) -> int:
+        piece = self.read(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def _took(self, piece: bytes) -> bytes:
+        if not piece and not self._left:
+            raise BrokenBodyError("the body ended early")
+        self._left -= len(piece)
+        return piece
+
+
+def _no_resume(case: Case) -> None:
+    """As a server that knows nothing of broken uploads."""
+    case.swallow()
+    case.record(405)
+    case.wire.send(Answer(405, b"", headers={"Allow": "POST"}))
 
 
 def _answer_with(make: Callable[[Rule], Answer]) -> Callable[[Case], None]:
@@ -182,4 +222,5 @@ _DEEDS: dict[str, Callable[[Case], None]] = {
     "too-large": _too_large,
     "stow-answer": _stow_answer,
     "no-continue": _delay,
+    "no-resume": _no_resume,
 }

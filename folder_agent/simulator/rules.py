@@ -24,6 +24,8 @@ Deed = Literal[
     "stow-answer",
     "too-large",
     "no-continue",
+    "no-resume",
+    "cut-body",
     "hang",
     "redirect",
     "huge",
@@ -52,7 +54,8 @@ class Rule:
     message: str = "simulated failure"
     headers: Mapping[str, str] = field(default_factory=dict)
     reason: int = 0x0110  # FailureReason (0008,1197): processing failure, PS3.18 table 10.5.3-1
-    bytes: int | None = None  # reset-in-body: read so many first; huge: send so many; too-large: more are refused
+    bytes: int | None = None  # reset-in-body: read so many first; huge: send so many; too-large: more are refused;
+    # cut-body: it breaks off there
     after: bool = False
     early: bool = False
     style: str = "xml"  # stow-answer: one of STYLES
@@ -60,7 +63,7 @@ class Rule:
     def __post_init__(self) -> None:
         if self.do not in DEEDS:
             raise ValueError(f"do: {self.do!r} is none of {', '.join(DEEDS)}")
-        if self.after and self.do in ("delay", "truncate", "reset-in-body", *OF_INSTANCES):
+        if self.after and self.do in ("delay", "truncate", "reset-in-body", "cut-body", *OF_INSTANCES):
             raise ValueError(f"after has no meaning for {self.do}")
         if self.early and (self.after or self.do not in ("status", "code", "garbage", "redirect")):
             raise ValueError(f"early has no meaning for {self.do}{' with after' if self.after else ''}")

@@ -21,6 +21,11 @@ class Spool:
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
+    def take_over(self, beginning: Path, size: int) -> None:
+        """Begin with the first bytes of that file."""
+        with beginning.open("rb") as file:
+            self.write(memoryview(file.read(size)))
+
     def write(self, piece: memoryview) -> None:
         self.size += len(piece)
         self._hash.update(piece)

@@ -1,7 +1,7 @@
 """The state folder: everything received, byte for byte, and a journal line for each request; thread-safe.
 
-Layout: journal.jsonl, exams/, instances/<study>/<SOP>.dcm, files/<accessNumber>/<n>-<name>, tmp/. A simulator that is
-started again on the same folder remembers what it had accepted.
+Layout: journal.jsonl, exams/, instances/<study>/<SOP>.dcm, files/<accessNumber>/<n>-<name>, partial/, tmp/. A simulator
+that is started again on the same folder remembers what it had accepted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class State:
         self._lock = threading.Lock()
         self._tmp = folder / "tmp"
         shutil.rmtree(self._tmp, ignore_errors=True)
-        for name in ("tmp", "exams", "instances", "files"):
+        for name in ("tmp", "exams", "instances", "files", "partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.exams: dict[str, JsonObject] = {}
         self._instances: dict[str, Kept] = {}
@@ -60,6 +60,10 @@ class State:
     def temporary(self) -> Path:
         """A fresh path on the same volume, to be renamed from or deleted."""
         return self._tmp / uuid.uuid4().hex
+
+    def partial(self, key: str) -> Path:
+        """Where the beginning of a broken upload is kept, if there is one."""
+        return self.folder / "partial" / safe_name(key)
 
     def record(self, entry: JsonObject) -> None:
         """Appends a journal line, flushed, before the client is answered."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -362,6 +363,48 @@ def test_an_upload_that_lacks_something_is_100001(client: httpx.Client, sim: Sim
     assert client.post(FORM_PATH, data={"accessNumber": "A1"}, headers=signed()).status_code == 415
     assert sim.received().files == []
     assert list((sim.state_dir / "tmp").iterdir()) == []
+
+
+KEY = {"Upload-Key": "6f1c", "Upload-Length": "9000"}
+
+
+def held(client: httpx.Client, key: str = "6f1c") -> httpx.Response:
+    return client.head(FORM_PATH, headers=signed() | {"Upload-Key": key, "Range": "bytes=0-"})
+
+
+def upload_rest(client: httpx.Client, content: bytes, start: int, total: int) -> httpx.Response:
+    said = {"Content-Range": f"bytes {start}-{total - 1}/{total}"}
+    parts = {"accessNumber": (None, "ACC1"), "file": ("r.pdf", content[start:])}
+    return client.post(FORM_PATH, files=parts, headers=signed() | KEY | said)
+
+
+def test_an_upload_that_broke_off_is_gone_on_with(sim: Simulator, client: httpx.Client) -> None:
+    content = b"%PDF" + bytes(8996)
+    assert (held(client).status_code, held(client).headers["Content-Range"]) == (416, "bytes */0")
+    sim.misbehave(do="cut-body", match=FORM_PATH, bytes=5000)
+    parts = {"accessNumber": (None, "ACC1"), "file": ("r.pdf", content)}
+    with pytest.raises(httpx.TransportError):
+        client.post(FORM_PATH, files=parts, headers=signed() | KEY)
+    answer = held(client)
+    assert answer.status_code == 206
+    size = int(re.fullmatch(r"bytes 0-(\d+)/9000", answer.headers["Content-Range"])[1]) + 1  # type: ignore[index]
+    assert 4000 < size < 5000
+    assert upload_rest(client, content, size + 1, 9000).status_code == 416
+    assert not sim.received().files
+    assert upload_rest(client, content, size - 1, 9000).json()["code"] == 0
+    (file,) = sim.received().files
+    assert file.path is not None
+    assert file.path.read_bytes() == content
+    assert held(client).status_code == 416
+    assert client.head(FORM_PATH, headers=signed()).status_code == 400
+    sim.misbehave(do="no-resume", match=FORM_PATH)
+    assert held(client).status_code == 405
+
+
+@pytest.mark.parametrize("name", ["Content-Digest", "Digest"])
+def test_a_body_that_is_not_the_announced_one_is_refused(client: httpx.Client, name: str) -> None:
+    wrong = {"Content-Digest": "sha-256=:AAAA:", "Digest": "sha-256=AAAA"}[name]
+    assert client.post(FORM_PATH, files={"file": ("a", b"x")}, headers=signed() | {name: wrong}).status_code == 400
 
 
 def test_dicom_by_form_counts_as_an_image(client: httpx.Client) -> None:

@@ -43,6 +43,7 @@ class Reply:
     retry_after_s: int | None = None
     media_type: str = ""  # lower case, without parameters
     location: str | None = None  # where it redirects to, as an absolute address
+    content_range: str | None = None
     challenge: str | None = None  # WWW-Authenticate, or a proxy's word of the kind
     waited_s: float = 0.0  # from the end of the request to the whole answer
 
@@ -129,6 +130,7 @@ class Link:
             retry_after_s=_retry_after(told.get("Retry-After"), now),
             media_type=told.get("Content-Type", "").partition(";")[0].strip().lower(),
             location=_absolute(url, told.get("Location")),
+            content_range=told.get("Content-Range"),
             challenge=told.get("WWW-Authenticate") or told.get("Proxy-Authenticate"),
             waited_s=time.monotonic() - (sent.ended_at if isinstance(sent, _Timed) else began),
         )

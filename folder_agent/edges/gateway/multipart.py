@@ -36,7 +36,15 @@ class DigestOf:
     file_id: int
 
 
-Piece = bytes | Outgoing | DigestOf
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A file without its first bytes, which are there already; they are read all the same, for its digest."""
+
+    file: Outgoing
+    start: int
+
+
+Piece = bytes | Outgoing | Rest | DigestOf
 
 
 def new_boundary() -> str:
@@ -52,6 +60,8 @@ def length_of(pieces: Sequence[Piece]) -> int:
 def _length(piece: Piece) -> int:
     if isinstance(piece, Outgoing):
         return piece.length
+    if isinstance(piece, Rest):
+        return piece.file.length - piece.start
     return len(piece) if isinstance(piece, bytes) else _DIGEST_LENGTH
 
 
@@ -92,15 +102,24 @@ class Body:
         for piece in self._pieces:
             if isinstance(piece, Outgoing):
                 yield from self._blocks_of(piece)
+            elif isinstance(piece, Rest):
+                yield from self._blocks_of(piece.file, piece.start)
             else:
                 yield piece if isinstance(piece, bytes) else self.digests[piece.file_id].encode()
 
-    def _blocks_of(self, file: Outgoing) -> Iterator[bytes]:
+    def _blocks_of(self, file: Outgoing, start: int = 0) -> Iterator[bytes]:
         digest = hashlib.sha256()
         if file.lead:
             yield file.lead
         with opened(file, self._reading.open_file) as stream:
             left = file.stamp.size
+            while (known := start - (file.stamp.size - left)) > 0:
+                block = self._block(stream, min(known, BLOCK), file)
+                if not block:
+                    break
+                digest.update(block)
+                left -= len(block)
+                self._progress(len(block))
             while left and (block := self._block(stream, self._allowed(min(left, BLOCK)), file)):
                 digest.update(block)
                 left -= len(block)
