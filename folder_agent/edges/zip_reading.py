@@ -5,6 +5,8 @@ What is wrong with an archive comes out as `Unfit`, in the catalogue's words; OS
 
 from __future__ import annotations
 
+import lzma
+import os
 import stat
 import struct
 import zipfile
@@ -22,8 +24,11 @@ _END, _END_SIZE, _MOST_COMMENT = b"PK\5\6", 22, 0xFFFF
 _LOCATOR, _LOCATOR_SIZE, _END_64 = b"PK\6\7", 20, b"PK\6\6"
 _UTF8_FLAG, _ENCRYPTED_FLAG = 0x800, 0x1
 _UNICODE_PATH = 0x7075
-# lzma.LZMAError and bz2's errors are ValueError and OSError without a number; zipfile's own are the rest.
-_NONSENSE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError, ValueError)
+# bz2's errors are OSError without a number; zipfile's own are the rest.
+_NONSENSE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError),
+)
 
 
 class Archive:
@@ -32,12 +37,13 @@ class Archive:
     def __init__(self, file: BinaryIO, size: int, path: str, limits: Limits) -> None:
         self._path = path
         with self._sense():
-            count, directory = _end_of(file, size)
+            within = _Within(file, size)
+            count, directory = _end_of(within, size)
             if count > limits.entries:
                 raise Unfit(problem("FA-ZIP-LARGE", path, zh="文件数", en="files", found=count, limit=limits.entries))
             if directory > min(_MOST_DIRECTORY, size):
                 raise zipfile.BadZipFile("directory too large")
-            self._zip = zipfile.ZipFile(file)
+            self._zip = zipfile.ZipFile(within)
             self._infos = self._zip.infolist()
         self.entries = [_entry(info) for info in self._infos]
 
@@ -65,7 +71,25 @@ class Archive:
             raise Unfit(problem("FA-ZIP-BROKEN", self._path, detail="bzip2")) from None
 
 
-def _end_of(file: BinaryIO, size: int) -> tuple[int, int]:
+class _Within:
+    """The file, such that a place outside of it, as a damaged directory may name it, is the archive's fault and not the
+    disk's. What zipfile asks of a file, no more."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+        self.read, self.tell = file.read, file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._size}[whence]
+        if not 0 <= start + offset <= self._size:
+            raise zipfile.BadZipFile("outside of the file")
+        return self._file.seek(start + offset)
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _end_of(file: _Within, size: int) -> tuple[int, int]:
     """How many entries there are, and how long the directory is, from the end record (APPNOTE 4.3.14 to 4.3.16)."""
     start = max(0, size - _END_SIZE - _MOST_COMMENT)
     file.seek(start)

@@ -16,7 +16,8 @@ from folder_agent.core.mapping import NO_MAPPING, WrongMapping, site_mapping
 from folder_agent.core.records import Counts, ListedFile, Origin, SidecarReading
 from folder_agent.core.sidecar import read_sidecar
 from folder_agent.core.sidecar.locating import MAX_LOOKS, Ambiguous, Tree
-from tests.core.test_sidecar import ENTRIES, KEYS, VALID, VALUES, is_sound, said
+from tests.core.soundness import is_sound
+from tests.core.test_sidecar import ENTRIES, KEYS, VALID, VALUES, said
 
 
 def read(document: object, **table: Any) -> SidecarReading:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from folder_agent.core.catalogue import CATALOGUE, explain
+from folder_agent.core.catalogue import explain
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import COUNT_FIELDS, FIELD_CLASSES, TEXT_FIELDS, FieldClass, exam_from
 from folder_agent.core.records import Counts, ListedFile, Origin, SidecarReading
 from folder_agent.core.sidecar import MAX_BYTES, MAX_DEPTH, MAX_LISTED, MAX_TOLD, read_sidecar
+from tests.core.soundness import is_sound
 
 VALID: dict[str, object] = {
     "patientId": "P1",
@@ -554,27 +555,6 @@ def test_the_list_is_bounded_and_so_are_its_problems() -> None:
 
 
 # --- for any bytes ----------------------------------------------------------------------------------------------------
-
-
-def is_sound(reading: SidecarReading) -> None:
-    """What holds for every reading: it can be stored, shown, logged, and sent if nothing is wrong."""
-    repr(reading).encode("utf-8")
-    assert len(reading.unknown_keys) <= MAX_TOLD
-    for problem in (*reading.problems, *reading.warnings):
-        assert problem.code in CATALOGUE
-        for language in ("zh", "en"):
-            explained = explain(problem, language)
-            explained.encode("utf-8")
-            assert "?" not in explained or "?" in json.dumps([problem.values, problem.private])
-    for name, value in reading.fields:
-        assert value == value.strip()
-        assert value
-        assert name in TEXT_FIELDS
-    for file in reading.listed or ():
-        assert ".." not in file.path.split("/")
-        assert not file.path.startswith("/")
-    if not reading.problems:
-        exam_from(reading, Counts())
 
 
 @settings(deadline=None, max_examples=300)

@@ -140,6 +140,34 @@ def test_flipped_bytes_are_found_by_the_checksum(place: Place) -> None:
     assert place.refused() == "FA-ZIP-BROKEN"
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_data_is_the_archives_fault_whatever_it_was_packed_by(place: Place, method: int) -> None:
+    content = packed(place.root / "x.zip", {"IM1": bytes(range(256)) * 3}, method)
+    for at in range(content.index(b"IM1") + 12, content.index(b"PK\1\2"), 23):
+        (place.root / "x.zip").write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+        assert place.refused() == "FA-ZIP-BROKEN"
+
+
+@pytest.mark.parametrize(("at", "offset"), [(b"PK\1\2", 42), (b"PK\5\6", 16), (b"PK\5\6", 12)])
+@pytest.mark.parametrize("value", [1, 5000, 2**31 - 1, 2**32 - 2, 2**32 - 1])
+def test_a_place_outside_of_the_file_is_the_archives_fault_and_not_the_disks(
+    place: Place, at: bytes, offset: int, value: int
+) -> None:
+    packed(place.root / "x.zip")
+    corrupt(place.root / "x.zip", at, offset, struct.pack("<L", value))
+    assert place.refused() in ("FA-ZIP-BROKEN", "FA-ZIP-EMPTY")
+
+
+@pytest.mark.parametrize("value", [1, 2**40, 2**63, 2**64 - 1])
+def test_a_place_beyond_every_file_is_the_archives_fault_too(place: Place, value: int) -> None:
+    content = packed(place.root / "x.zip")
+    end = content.index(b"PK\5\6")
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, value, 1)
+    tail = content[end : end + 8] + b"\xff" * 12 + content[end + 20 :]
+    (place.root / "x.zip").write_bytes(content[:end] + locator + tail)
+    assert place.refused() == "FA-ZIP-BROKEN"
+
+
 def test_entries_that_share_their_bytes_are_held_to_the_bounds(tmp_path: Path) -> None:
     """As in a bomb without nesting: every entry of the directory leads to the same data."""
     place = Place(tmp_path / "drop", Limits(total=1024**2, free=1024**2))
