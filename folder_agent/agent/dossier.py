@@ -55,6 +55,7 @@ class Dossier:
             sop_instance=facts.sop_instance if facts else None,
             transfer_syntax=facts.transfer_syntax if facts else None,
             study=facts.study if facts else None,
+            data_at=facts.data_at if facts else None,
         )
 
 

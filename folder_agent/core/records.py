@@ -60,6 +60,7 @@ class DicomFacts:
     is_image: bool
     is_report: bool  # a structured report (SR)
     said: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)  # see filling.Said: in memory only
+    data_at: int | None = None  # where the data set begins in a file that has not the Part 10 form; None: it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,14 +247,16 @@ class Outgoing:
     sop_instance: str | None = None
     transfer_syntax: str | None = None
     study: str | None = None
+    data_at: int | None = None  # see DicomFacts
     # What travels around its bytes, where they are made part of a DICOM object. May name the patient.
     lead: bytes = dataclasses.field(default=b"", repr=False)
     tail: bytes = dataclasses.field(default=b"", repr=False)
+    skip: int = 0  # bytes at the file's start that do not travel; its digest is of all of it nevertheless
 
     @property
     def length(self) -> int:
         """Bytes that travel."""
-        return len(self.lead) + self.stamp.size + len(self.tail)
+        return len(self.lead) + self.stamp.size - self.skip + len(self.tail)
 
 
 @dataclass(frozen=True, slots=True)

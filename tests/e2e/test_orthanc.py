@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
     CTImageStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
@@ -23,6 +25,7 @@ from pydicom.uid import (
 
 from folder_agent.core.errors import AgentError
 from folder_agent.core.records import Acceptance, FileKind, Outgoing
+from folder_agent.edges.drop_folder import inspecting
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway.batching import Bounds
 from folder_agent.edges.gateway.client import Link, make_client
@@ -110,6 +113,38 @@ def test_what_orthanc_gives_back_is_what_was_sent(orthanc: Orthanc, stow: Stow, 
         sent, back = pydicom.dcmread(file.location), pydicom.dcmread(io.BytesIO(kept[file.sop_instance]))
         assert back == sent
         assert back.file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_orthanc_takes_what_a_device_wrote_without_preamble(
+    orthanc: Orthanc, stow: Stow, tmp_path: Path, syntax: str
+) -> None:
+    one = make_instance(tmp_path, ExplicitVRLittleEndian, 1, generate_uid())
+    sent, bare = pydicom.dcmread(one.location), tmp_path / "bare"
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    pydicom.dcmwrite(bare, Dataset(sent), implicit_vr=implicit, little_endian=little)
+    finding = inspecting.inspect(bare, "bare", stamp_of(bare.stat()), None)
+    assert finding is not None
+    assert finding.dicom is not None
+    file = replace(
+        one,
+        location=bare,
+        stamp=stamp_of(bare.stat()),
+        sop_class=finding.dicom.sop_class,
+        transfer_syntax=finding.dicom.transfer_syntax,
+        data_at=finding.dicom.data_at,
+    )
+    accepted: list[Acceptance] = []
+    stow.send([file], accepted.extend, lambda count: None)
+    assert len(accepted) == 1
+    [found] = [
+        back
+        for name in orthanc.get_json("/instances")
+        if (back := pydicom.dcmread(io.BytesIO(orthanc.get(f"/instances/{name}/file")))).SOPInstanceUID
+        == sent.SOPInstanceUID
+    ]
+    assert found.file_meta.TransferSyntaxUID == syntax
+    assert found.PixelData == sent.PixelData
 
 
 def test_sending_twice_does_no_harm(orthanc: Orthanc, stow: Stow, tmp_path: Path) -> None:

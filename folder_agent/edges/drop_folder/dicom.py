@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import BinaryIO
 
@@ -81,6 +81,8 @@ class _Start:
     syntax: Syntax
     transfer_syntax: str
     is_directory: bool
+    named: bool  # the file says its transfer syntax
+    at: int  # where in the file
 
 
 def may_be_dicom(head: bytes) -> bool:
@@ -122,18 +124,19 @@ def read_dicom(file: BinaryIO, size: int, has_preamble: bool) -> DicomFacts | Di
         return None
     if not has_preamble and not {_SOP_CLASS, _SOP_INSTANCE} <= found.values.keys():
         return None
-    return _facts(found, start)
+    facts = _facts(found, start)
+    return facts if has_preamble and start.named else replace(facts, data_at=start.at)
 
 
 def _start(source: FileBytes) -> _Start:
     meta = _meta_information(source)
-    named = meta.get(_TRANSFER_SYNTAX, "")
+    at, named = source.at, meta.get(_TRANSFER_SYNTAX, "")
     inner = InflatedBytes(source) if named in _DEFLATED else source
     syntax = _syntax(named, inner.peek(8))
     guessed = _IMPLICIT if syntax.coding is Coding.IMPLICIT else _EXPLICIT if syntax.little else _BIG_ENDIAN
     # A plain syntax that the data set contradicts is an old converter's mistake: it is what it shows.
     actual = named if named and named not in _PLAIN else guessed
-    return _Start(inner, syntax, actual, meta.get(_MEDIA_SOP_CLASS) == _DICOMDIR)
+    return _Start(inner, syntax, actual, meta.get(_MEDIA_SOP_CLASS) == _DICOMDIR, bool(named), at)
 
 
 def _meta_information(source: FileBytes) -> dict[int, str]:
@@ -158,7 +161,7 @@ def data_set_begins(head: bytes) -> int:
     file.seek(132 if has_preamble(head) else 0)
     source = FileBytes(file, len(head))
     _meta_information(source)
-    return len(head) - source.left
+    return source.at
 
 
 def read_texts(file: BinaryIO, size: int, tags: frozenset[int]) -> dict[int, str]:
@@ -187,6 +190,8 @@ def _facts(found: Elements, start: _Start) -> DicomFacts:
         if not _UID.fullmatch(uids[tag]):
             raise Unreadable(f"{name} is no UID" if uids[tag] else f"no {name}")
     is_image = check_content(found, uids[_SOP_CLASS], start.transfer_syntax, start.syntax.little)
+    if not start.named and found.pixels is not None and found.pixels.native_bytes is None:
+        raise Unreadable("pixel data: compressed, and no transfer syntax says how")
     return DicomFacts(
         sop_class=uids[_SOP_CLASS],
         sop_instance=uids[_SOP_INSTANCE],

@@ -53,7 +53,13 @@ class FileBytes:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
+        self._size = size
         self.left = size - file.tell()
+
+    @property
+    def at(self) -> int:
+        """Where in the file the next byte is."""
+        return self._size - self.left
 
     def take(self, count: int) -> bytes:
         data = self._file.read(count) if count <= self.left else b""

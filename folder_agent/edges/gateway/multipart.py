@@ -112,7 +112,7 @@ class Body:
         if file.lead:
             yield file.lead
         with opened(file, self._reading.open_file) as stream:
-            left = file.stamp.size
+            left, start = file.stamp.size, max(start, file.skip)
             while (known := start - (file.stamp.size - left)) > 0:
                 block = self._block(stream, min(known, BLOCK), file)
                 if not block:

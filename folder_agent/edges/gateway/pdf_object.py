@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from folder_agent.edges.gateway import implementation as ours
+from folder_agent.edges.gateway.part10 import element, file_head
 
 ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -93,34 +93,8 @@ def enclosed(identity: Mapping[int, str], sha256: str, size: int) -> Enclosure:
         if tag not in _OPTIONAL or identity.get(tag):
             texts[tag] = (vr, study if tag == STUDY else identity.get(tag, ""))
     padding = size % 2
-    head = b"".join(_element(tag, vr, text) for tag, (vr, text) in sorted(texts.items()))
+    head = b"".join(element(tag, vr, text) for tag, (vr, text) in sorted(texts.items()))
     document = struct.pack("<HH2sHL", _DOCUMENT >> 16, _DOCUMENT & 0xFFFF, b"OB", 0, size + padding)
     length = struct.pack("<HH2sHL", _LENGTH >> 16, _LENGTH & 0xFFFF, b"UL", 4, size)
-    tail = bytes(padding) + _element(_MIME_TYPE, "LO", "application/pdf") + length
-    return Enclosure(instance, _file_head(instance) + head + document, tail)
-
-
-def _file_head(instance: str) -> bytes:
-    """Preamble and file meta information (PS3.10 7.1)."""
-    version = struct.pack("<HH2sHL", 2, 1, b"OB", 0, 2) + b"\0\1"
-    meta = version + b"".join(
-        _element(0x00020000 + element, vr, text)
-        for element, vr, text in (
-            (0x02, "UI", ENCAPSULATED_PDF),
-            (0x03, "UI", instance),
-            (0x10, "UI", EXPLICIT),
-            (0x12, "UI", ours.UID),
-            (0x13, "SH", ours.VERSION),
-        )
-    )
-    return bytes(128) + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta)) + meta
-
-
-def _element(tag: int, vr: str, text: str) -> bytes:
-    """An element with a value of characters, or an empty sequence (PS3.5 7.1.2), padded as its VR asks for."""
-    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode("ascii"))
-    if vr == "SQ":
-        return head + bytes(6)
-    value = text.encode("utf-8", "replace")
-    value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
-    return head + struct.pack("<H", len(value)) + value
+    tail = bytes(padding) + element(_MIME_TYPE, "LO", "application/pdf") + length
+    return Enclosure(instance, file_head(ENCAPSULATED_PDF, instance, EXPLICIT) + head + document, tail)

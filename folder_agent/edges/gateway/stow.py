@@ -16,6 +16,7 @@ from folder_agent.core.records import Acceptance, Outgoing
 from folder_agent.edges.gateway.batching import BATCH_BYTES, BATCH_FILES, Bounds, Sizing, next_batch
 from folder_agent.edges.gateway.client import Link, Reply
 from folder_agent.edges.gateway.multipart import Body, Piece, Reading, length_of, new_boundary
+from folder_agent.edges.gateway.part10 import in_file_form
 from folder_agent.edges.gateway.stow_verdicts import Halve, store_response, verdict
 
 __all__ = ["BATCH_BYTES", "BATCH_FILES", "Stow", "next_batch"]
@@ -50,7 +51,7 @@ class Stow:
     def send(self, files: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> None:
         """Send in batches; see ports.Transport. What the server could not store for the moment goes once more behind
         the rest, and what the answer did not tell of each by itself."""
-        groups = [list(files)]
+        groups = [[in_file_form(file) for file in files]]
         for _ in range(_ROUNDS):
             failed = [one for group in groups for one in self._send_all(group, accepted, progress)]
             if not failed:
