@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from folder_agent.core.folders import UNPACKED, above, at_depth, exam_name, is_calendar, top_of
-from folder_agent.core.naming import is_archive, is_unpacked, stem_of
+from folder_agent.core.naming import is_archive, is_unpacked, owner_by_stem, stem_of
 from folder_agent.core.records import FileKind, Finding, ListedFile
 from folder_agent.core.settling import Watched
+from folder_agent.core.siblings import Siblings
 
 Layout = Literal["auto", "folder", "flat"]
 _WHY = "why.txt"  # ours: where it lies is what was one bundle
@@ -214,7 +215,7 @@ def _looks_flat(folder: str, sidecars: Sequence[Member], files: Sequence[Member]
     return (
         bool(files)
         and folder.rpartition("/")[2].removesuffix(UNPACKED).casefold() not in stems
-        and all(_owner_by_stem(file.path[len(folder) + 1 :], stems) is not None for file in files)
+        and all(owner_by_stem(file.path[len(folder) + 1 :], stems) is not None for file in files)
     )
 
 
@@ -236,7 +237,7 @@ def _folder_group(folder: str, sidecars: Sequence[Member], files: Sequence[Membe
 def _flat_groups(folder: str, sidecars: Sequence[Member], files: Sequence[Member]) -> tuple[list[Group], list[Member]]:
     """One group an exam; two sidecars of one exam share a group, so that neither goes without the other's files."""
     exams = _exams(sidecars)
-    owner_by_stem = {stem_of(s.path).casefold(): i for i, exam in enumerate(exams) for s in exam}
+    by_stem = {stem_of(s.path).casefold(): i for i, exam in enumerate(exams) for s in exam}
     listed = {
         _join(folder, entry.path): i for i, exam in enumerate(exams) for s in exam for entry in (_listed(s) or ())
     }
@@ -246,7 +247,7 @@ def _flat_groups(folder: str, sidecars: Sequence[Member], files: Sequence[Member
         inner = member.path[len(folder) + 1 :] if folder else member.path
         owner = listed.get(member.path)
         if owner is None:
-            owner = _owner_by_stem(inner, owner_by_stem)
+            owner = owner_by_stem(inner, by_stem)
         if owner is None:
             left.append(member)
         else:
@@ -265,26 +266,14 @@ def _exams(sidecars: Sequence[Member]) -> list[list[Member]]:
     return list(exams.values())
 
 
-def _owner_by_stem(inner: str, stems: Mapping[str, int]) -> int | None:
-    """`A1.pdf`, `A1_0001.dcm`, `A1-2.dcm` and `A1/IM1` belong to `A1.json`, `A10.pdf` does not; the longest stem wins.
-
-    The first part of the path is what counts; a stem must end at the name's end or before a character that is
-    neither letter nor digit.
-    """
-    head = inner.partition("/")[0].casefold()
-    for end in range(len(head), 0, -1):
-        if (end == len(head) or not head[end].isalnum()) and (owner := stems.get(head[:end])) is not None:
-            return owner
-    return None
-
-
 def _listed(sidecar: Member) -> Sequence[ListedFile] | None:
     reading = sidecar.finding.sidecar if sidecar.finding else None
     return reading.listed if reading else None
 
 
 def _adopt_by_header(groups: Sequence[Group], files: Sequence[Member]) -> tuple[list[Group], list[Member]]:
-    """Files that no folder, stem or list claims go to the one sidecar that names their study or accession number.
+    """Files that no folder, stem or list claims go to the one sidecar that names their study or accession number; a
+    PDF beside the sidecar's folder to the exam that it is for certain of.
 
     A group whose sidecar lists its files takes nothing more; two that both fit leave the file where it is.
     """
@@ -298,15 +287,15 @@ def _adopt_by_header(groups: Sequence[Group], files: Sequence[Member]) -> tuple[
             for kind, value in (("study", reading.get("studyUid")), ("accession", reading.get("accessNumber"))):
                 if value:
                     by_study[kind, value].add(index)
+    siblings = Siblings(groups)
     taken: dict[int, list[Member]] = defaultdict(list)
     left = []
     for member in files:
-        if member.finding is None:
-            fits = by_key.get(member.owner or "")
-        elif (facts := member.finding.dicom) is not None:
+        facts = member.finding.dicom if member.finding is not None else None
+        if facts is not None:
             fits = by_study.get(("study", facts.study)) or by_study.get(("accession", facts.accession or ""))
         else:
-            fits = None
+            fits = siblings.owner(member) or (by_key.get(member.owner or "") if member.finding is None else None)
         if fits and len(fits) > 1:
             fits = _nearest_of(fits, groups, member)
         if fits and len(fits) == 1:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 UNPACKED_ZIP = ".unpacked.zip"  # how an archive's name ends that was unpacked: it is not unpacked again
 MAX_BYTES = 200  # UTF-8; a component may have 255, and ` (n)` must still fit
@@ -24,6 +25,19 @@ def stem_of(path: str) -> str:
     """The file's name without its last extension."""
     name = path.rpartition("/")[2]
     return name.rpartition(".")[0] or name
+
+
+def owner_by_stem(inner: str, stems: Mapping[str, int]) -> int | None:
+    """`A1.pdf`, `A1_0001.dcm`, `A1-2.dcm` and `A1/IM1` belong to `A1.json`, `A10.pdf` does not; the longest stem wins.
+
+    The first part of the path is what counts; a stem must end at the name's end or before a character that is
+    neither letter nor digit.
+    """
+    head = inner.partition("/")[0].casefold()
+    for end in range(len(head), 0, -1):
+        if (end == len(head) or not head[end].isalnum()) and (owner := stems.get(head[:end])) is not None:
+            return owner
+    return None
 
 
 def is_unpacked(path: str) -> bool:
