@@ -24,7 +24,7 @@ from folder_agent.edges.drop_folder.dicom_bytes import (
 )
 from folder_agent.edges.drop_folder.dicom_content import PURPOSES, SIZES, STRUCTURED_REPORTS, ascii_of, check_content
 from folder_agent.edges.drop_folder.dicom_headers import Coding, Syntax, looks_explicit, read_header
-from folder_agent.edges.drop_folder.dicom_text import text_of
+from folder_agent.edges.drop_folder.dicom_text import certain_text_of, text_of
 from folder_agent.edges.drop_folder.dicom_walk import Elements, walk
 
 HEAD = 144  # bytes that tell whether to look further: preamble, DICM, and the first element's header
@@ -211,14 +211,15 @@ def _text(found: Elements, tag: int) -> str | None:
 
 
 def _said(found: Elements) -> Said:
-    """What the header says of the exam; None for what cannot be decoded."""
+    """What the header says of the exam; None for what cannot be decoded for certain."""
     values: list[tuple[str, str | None]] = []
+    charset = found.values.get(_CHARSET, b"")
     for tag, keyword in _TOLD.items():
         try:
-            text = text_of(found.values.get(tag, b""), found.values.get(_CHARSET, b""), is_name=tag in _NAMES)
+            text = certain_text_of(found.values.get(tag, b""), charset, is_name=tag in _NAMES)
         except Unreadable:
             values.append((keyword, None))
         else:
             if text is not None:
-                values.append((keyword, None if "\ufffd" in text else text))
+                values.append((keyword, text))
     return said(tuple(values))

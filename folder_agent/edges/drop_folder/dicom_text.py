@@ -18,6 +18,12 @@ _LATIN = frozenset({"", "ISO_IR 6", "ISO_IR 100", "ISO 2022 IR 6", "ISO 2022 IR 
 _GB_PAIRS = re.compile(rb"(?:[\x00-\x7f]|[\xb0-\xf7][\xa1-\xfe])*")
 _ESCAPES = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")  # of ISO 2022
 _HANZI = re.compile(rb"[\xb0-\xf7][\xa1-\xfe]")
+# They go with no other character set (DICOM PS3.3 C.12.1.1.2), and GB 18030 holds all that the others do. The last is
+# none of DICOM's.
+_GB = frozenset({"GB18030", "GBK", "GB2312"})
+_WORDS = re.compile(r"[^\W\d_]+")
+_LATIN_LETTERS = re.compile("[\xc0-\xd6\xd8-\xf6\xf8-\xff]")
+_LATIN_SIGNS = re.compile("[\x80-\xbf\xd7\xf7]")
 _silence = threading.Lock()  # what silences warnings does so for the whole process, and must end in the order it began
 
 
@@ -29,7 +35,9 @@ def text_of(raw: bytes, charset: bytes, *, is_name: bool = False) -> str | None:
     raw = raw.strip(b"\0 ")
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii") or None
-    names = [name.strip() for name in charset.decode("ascii", "replace").strip("\0 ").split("\\")]
+    names = _names(charset)
+    if not _GB.isdisjoint(names) and b"\x1b" not in raw:
+        names = ["GB18030"]
     if set(names) <= _LATIN and b"\x1b" not in raw and (told := _mislabelled(raw)) is not None:
         return told.strip("\0 ") or None
     try:
@@ -42,6 +50,45 @@ def text_of(raw: bytes, charset: bytes, *, is_name: bool = False) -> str | None:
     except Exception as error:  # noqa: BLE001 - whatever a library raises over a file's content is the file's fault
         raise Unreadable(type(error).__name__) from None
     return _ESCAPES.sub("", found).strip("\0 ") or None  # pydicom leaves those of ISO 2022 IR 58 in
+
+
+def certain_text_of(raw: bytes, charset: bytes, *, is_name: bool = False) -> str | None:
+    """As `text_of`. Raises Unreadable, too, where it is more likely that the value is in another encoding than in the
+    one that is named, or in any by default: a text that nobody would write is no patient's name."""
+    text = text_of(raw, charset, is_name=is_name)
+    if text is None or text.isascii():
+        return text
+    is_utf8 = _is(raw, "utf-8")
+    if not _GB.isdisjoint(_names(charset)):
+        doubtful = is_utf8 and not _is(raw, "gb2312")
+    else:
+        doubtful = not is_utf8 and not _may_be_latin(text)
+    if doubtful or "\ufffd" in text:
+        raise Unreadable("character set")
+    return text
+
+
+def _may_be_latin(text: str) -> bool:
+    """Whether what looks like Latin 1 in it is that: accented letters are the fewer in every word, GBK's are not."""
+    if _LATIN_SIGNS.search(text):
+        return False
+    for word in _WORDS.findall(text):
+        accented = len(_LATIN_LETTERS.findall(word))
+        if accented and accented >= sum(letter.isascii() for letter in word):
+            return False
+    return True
+
+
+def _names(charset: bytes) -> list[str]:
+    return [name.strip().upper() for name in charset.decode("ascii", "replace").strip("\0 ").split("\\")]
+
+
+def _is(raw: bytes, encoding: str) -> bool:
+    try:
+        raw.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _mislabelled(raw: bytes) -> str | None:
