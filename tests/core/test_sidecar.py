@@ -160,6 +160,27 @@ def test_no_latin_names_in_utf8_are_ever_taken_for_gbk(names: list[str]) -> None
     assert read_sidecar(written_in("utf-8", *names)).get("patientName") == names[0]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "gb18030"])
+@pytest.mark.parametrize("padding", ["\0", "\0" * 513, "\x1a", "\r\n\x1a\0\0"])
+def test_padding_behind_the_last_bracket_says_nothing(encoding: str, padding: str) -> None:
+    content = json.dumps(VALID, ensure_ascii=False).encode(encoding)
+    padded = json.dumps(VALID, ensure_ascii=False) + padding
+    assert read_sidecar(padded.encode(encoding)).fields == read_sidecar(content).fields != ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_may_have_been_written_twice(encoding: str) -> None:
+    text = "\ufeff" + json.dumps(VALID, ensure_ascii=False)
+    assert read_sidecar(text.encode(encoding)).problems == ()
+
+
+def test_a_half_written_sidecar_is_none_whatever_zeros_follow() -> None:
+    """CopyFile sets the length first."""
+    content = json.dumps(VALID, ensure_ascii=False).encode()
+    for length in range(1, len(content)):
+        assert read_sidecar(content[:length] + b"\0" * (len(content) - length)).problems
+
+
 @pytest.mark.parametrize("content", [b'{"a": "\xff\xff"}', b"\xff\xfe{\x00a", b"\xef\xbb\xbf\xd5\xc5", b"\x80\xff"])
 def test_bytes_that_are_no_text_are_told_as_such(content: bytes) -> None:
     assert only(read_sidecar(content)).code == "FA-SIDECAR-ENCODING"

@@ -16,6 +16,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_PADDING = "\0\x1a \t\r\n"  # what programs that write fixed lengths, or for CP/M, leave behind the last bracket
 _NULS = (((False, True), "utf-16-le"), ((True, False), "utf-16-be"))  # JSON begins with an ASCII character
 
 
@@ -25,10 +26,10 @@ def decoded(content: bytes) -> tuple[str, str]:
         raise Unreadable("FA-SIDECAR-LARGE", limit=MAX_BYTES)
     for encoding in _candidates(content):
         try:
-            text = content.decode(encoding).removeprefix("\ufeff")
+            text = content.decode(encoding).lstrip("\ufeff").rstrip(_PADDING)
         except UnicodeDecodeError:
             continue
-        if not text.strip("\0 \t\r\n\u3000"):  # a copy that a crash cut short is all zeros
+        if not text.strip(f"{_PADDING}\u3000"):  # a copy that a crash cut short is all zeros
             raise Unreadable("FA-SIDECAR-EMPTY")
         return encoding, text
     raise Unreadable("FA-SIDECAR-ENCODING")
