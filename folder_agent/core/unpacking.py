@@ -113,6 +113,10 @@ def _place(entry: Entry, path: str, limits: Limits) -> str | None:
     if name is None or "\0" in name or len(name) > _LONGEST:
         raise Unfit(problem("FA-ZIP-NAME", path, {"name": repr(entry.raw_name[:80])}))
     parts = unicodedata.normalize("NFC", name.replace("\\", "/")).split("/")
+    if parts[0] == "." and len(parts) > 1:  # as some archivers begin every name
+        parts = parts[1:]
+        if parts == [""]:
+            return None
     is_folder = parts[-1] == ""
     parts = parts[:-1] if is_folder else parts
     if any(part in ("", ".", "..") or safe_name(part) != part for part in parts) or not parts:

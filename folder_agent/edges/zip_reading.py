@@ -24,7 +24,7 @@ _END, _END_SIZE, _MOST_COMMENT = b"PK\5\6", 22, 0xFFFF
 _LOCATOR, _LOCATOR_SIZE, _END_64 = b"PK\6\7", 20, b"PK\6\6"
 _UTF8_FLAG, _ENCRYPTED_FLAG = 0x800, 0x1
 _UNICODE_PATH = 0x7075
-# bz2's errors are OSError without a number; zipfile's own are the rest.
+# bz2's errors are OSErrors without a number, as OutsideOfFile is; zipfile's own are the rest.
 _NONSENSE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, RuntimeError, ValueError),
@@ -68,12 +68,15 @@ class Archive:
         except OSError as error:
             if error.errno is not None:
                 raise
-            raise Unfit(problem("FA-ZIP-BROKEN", self._path, detail="bzip2")) from None
+            raise Unfit(problem("FA-ZIP-BROKEN", self._path, detail=type(error).__name__)) from None
+
+
+class OutsideOfFile(OSError):
+    """A place in the archive that a damaged directory names. Has no number, unlike what a disk says."""
 
 
 class _Within:
-    """The file, such that a place outside of it, as a damaged directory may name it, is the archive's fault and not the
-    disk's. What zipfile asks of a file, no more."""
+    """What zipfile asks of a file, such that a place outside of it is the archive's fault and not the disk's."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
@@ -82,7 +85,7 @@ class _Within:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._size}[whence]
         if not 0 <= start + offset <= self._size:
-            raise zipfile.BadZipFile("outside of the file")
+            raise OutsideOfFile
         return self._file.seek(start + offset)
 
     def seekable(self) -> bool:

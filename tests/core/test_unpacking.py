@@ -35,6 +35,16 @@ def test_files_go_where_they_are_called_and_folders_and_resources_nowhere() -> N
     assert found == [None, "CT1/IM1", None, "a/b.pdf"]
 
 
+def test_a_name_may_begin_with_the_folder_itself() -> None:
+    """As bsdtar and Java's archivers write them."""
+    assert places([entry("./"), entry("./CT1/"), entry("./CT1/IM1"), entry(".\\IM2")], "x.zip", LIMITS) == [
+        *(None, None, "CT1/IM1"),
+        "IM2",
+    ]
+    for name in ("./../x", "././x", ".//x", "a/./b", "."):
+        assert refused(entry("good"), entry(name)) == "FA-ZIP-NAME"
+
+
 @pytest.mark.parametrize(
     ("raw", "name"),
     [

@@ -181,6 +181,11 @@ def test_a_directory_that_announces_too_many_is_not_read(place: Place) -> None:
     assert place.refused() == "FA-ZIP-LARGE"
 
 
+def test_one_with_nothing_in_it_says_so(place: Place) -> None:
+    packed(place.root / "x.zip", {})
+    assert place.refused() == "FA-ZIP-EMPTY"
+
+
 def test_what_is_no_zip_at_all_is_broken(place: Place) -> None:
     for content in (b"", b"PK\3\4", b"Rar!\x1a\x07\x00" * 100, os.urandom(3000)):
         (place.root / "x.zip").write_bytes(content)
