@@ -9,7 +9,6 @@ import io
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -20,10 +19,10 @@ from rich.console import Console
 from rich.text import Text
 
 from folder_agent.core.catalogue import Language
+from folder_agent.core.naming import visible
 from folder_agent.core.status import Phrase
 
 _CHINESE = 4  # LANG_CHINESE, the low ten bits of a Windows language identifier
-_PRINTABLE_SPACES = "Zs"  # str.isprintable does not count the ideographic space, which folder names do hold
 
 
 def prepare_streams() -> None:
@@ -69,11 +68,6 @@ def say_json(value: Mapping[str, Any]) -> None:
     if sys.stdout is not None:
         with suppress(OSError, ValueError):
             sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-
-
-def visible(text: str) -> str:
-    """The text without anything that moves a cursor, hides or turns text: names of folders are anyone's to choose."""
-    return "".join(c if c.isprintable() or unicodedata.category(c) == _PRINTABLE_SPACES else "�" for c in text)
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:

@@ -19,9 +19,10 @@ from rich.table import Table
 
 from folder_agent import settings
 from folder_agent.checkup.accounts import Accounts, NoLedger
-from folder_agent.cli.printing import columns, say, say_json, visible
+from folder_agent.cli.printing import columns, say, say_json
 from folder_agent.cli.reading import reading
 from folder_agent.core.catalogue import Language, explain, what_to_do
+from folder_agent.core.naming import visible
 from folder_agent.core.reconciling import Difference, Row, exit_code
 from folder_agent.edges import durable
 

@@ -633,10 +633,10 @@ CATALOGUE: dict[str, Reason] = {
     ),
     "FA-FOLDER-UNLISTED": _reason(
         WAIT,
-        "投放目录中有 {count} 个子文件夹无法列出",
-        "请管理员给服务账户列出这些文件夹的权限;之后自动继续。",
-        "{count} subfolders of the drop folder cannot be listed",
-        "Let the service's account list them; it goes on by itself afterwards.",
+        "投放目录中有 {count} 个子文件夹无法列出(没有权限,或层数超过 64)",
+        "请管理员给服务账户列出这些文件夹的权限,或减少层数;之后自动继续。",
+        "{count} subfolders of the drop folder cannot be listed (no permission, or more than 64 levels deep)",
+        "Let the service's account list them, or have fewer levels; it goes on by itself afterwards.",
     ),
     "FA-SHELF": _reason(
         RETRY,

@@ -68,3 +68,9 @@ def numbered(name: str, attempt: int) -> str:
 
 def _underscores(found: re.Match[str]) -> str:
     return "_" * len(found[0])
+
+
+def visible(text: str) -> str:
+    """The text without anything that breaks a line, moves a cursor, hides or turns text: names are anyone's to choose.
+    An ideographic space, which str.isprintable does not count, is one of the things that they do hold."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "�" for c in text)

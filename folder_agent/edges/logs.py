@@ -18,6 +18,7 @@ from folder_agent.core.catalogue import Language, disposition, explain
 from folder_agent.core.errors import Disposition, Problem
 from folder_agent.core.exam import scrub
 from folder_agent.core.lifecycle import BundleState
+from folder_agent.core.naming import visible
 from folder_agent.core.ports import Lasting, Publisher
 from folder_agent.core.records import BundleRecord
 
@@ -92,7 +93,7 @@ def line_of(bundle: BundleRecord, change: str, personal: Sequence[str] | None, l
     reasons = "; ".join(f"{r.code} {explain(r if known else replace(r, path=None), language)}" for r in bundle.reasons)
     name = f" {bundle.name}" if known else ""
     line = f"{bundle.drop}#{bundle.id}{name}: {change}{': ' + reasons if reasons else ''}"
-    return scrub(line, personal or ())
+    return visible(scrub(line, personal or ()))
 
 
 class Publishers:

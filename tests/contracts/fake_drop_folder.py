@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from folder_agent.core.catalogue import failure
-from folder_agent.core.errors import AgentError, Problem, problem
+from folder_agent.core.errors import AgentError, Disposition, Problem, problem
 from folder_agent.core.records import DicomFacts, FileKind, Finding, Sighting, Stamp
 from folder_agent.core.sidecar import read_sidecar
 from folder_agent.edges.drop_folder.names import claims_to_be_of_an_exam, kind_by_name
@@ -109,7 +109,7 @@ class FakeDropFolder:
         self.locate(folder)
         self._may_be_away()
         if blind := [one for one in self.hidden if f"{one}/".startswith(f"{folder}/")]:
-            raise failure(problem("FA-DROP-GONE", min(blind), detail="not listed"))
+            raise AgentError(problem("FA-FOLDER-UNLISTED", min(blind), count=len(blind)), Disposition.RETRY)
         return self._listed(f"{folder}/")
 
     def digest(self, path: str) -> str:

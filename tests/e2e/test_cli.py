@@ -22,10 +22,11 @@ from typer.testing import CliRunner, Result
 from folder_agent import __version__, settings
 from folder_agent.cli.app import app
 from folder_agent.cli.init import template
-from folder_agent.cli.printing import columns, language_of, visible
+from folder_agent.cli.printing import columns, language_of
 from folder_agent.core.errors import Problem, problem
 from folder_agent.core.gate import Gate, written
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileState, bundle_step
+from folder_agent.core.naming import visible
 from folder_agent.core.records import BundleRecord, FileKind, Sighting, Stamp
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger
 from folder_agent.simulator import Simulator

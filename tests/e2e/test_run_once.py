@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,16 @@ def test_a_dead_gateway_shuts_the_gate_for_all(site: Site) -> None:
     site.gateway.start()
     site.command("retry", "--all")
     assert site.once() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_name_with_a_line_end_in_it_forges_no_line_in_the_log(site: Site) -> None:
+    forged = "2026-01-01 00:00:00.000 ERROR   everything is lost"
+    sidecar(site.drop / f"CT1\n{forged}/exam.json", imageCnt=1)
+    dicom(site.drop / f"CT1\n{forged}/IM1")
+    assert site.once() == 0
+    assert forged in site.logs()
+    assert not any(line.startswith(forged) for line in site.logs().splitlines())
 
 
 def test_nothing_personal_is_in_the_logs_or_the_ledger(site: Site) -> None:

@@ -10,6 +10,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +29,7 @@ from folder_agent.core.unpacking import Limits
 from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.drop_folder.dicom import HEAD, data_set_begins, may_be_dicom, read_texts
 from folder_agent.edges.drop_folder.dicom_bytes import CutShort, Unreadable
+from folder_agent.edges.gateway.part10 import file_head
 from folder_agent.edges.gateway.pdf_object import IDENTITY
 from folder_agent.edges.unpacking import RealUnpacker
 from tests.core.soundness import is_in_form, is_sound
@@ -68,7 +70,7 @@ def dicom(data: bytes) -> None:
     finding = inspected("IM1", data)
     if finding.dicom is not None:
         assert finding.kind is FileKind.DICOM
-        _are_sound(finding.dicom, finding)
+        _are_sound(finding.dicom, finding, data)
     if may_be_dicom(data[:HEAD]):
         for read in (
             lambda: read_texts(BytesIO(data), len(data), frozenset(IDENTITY)),
@@ -141,8 +143,11 @@ def inspected(name: str, data: bytes) -> Finding:
     return finding
 
 
-def _are_sound(facts: DicomFacts, finding: Finding) -> None:
+def _are_sound(facts: DicomFacts, finding: Finding, data: bytes) -> None:
     repr(facts).encode("utf-8")
+    if facts.data_at is not None:
+        head = file_head(facts.sop_class, facts.sop_instance, facts.transfer_syntax)
+        assert inspected("IM1", head + data[facts.data_at :]).dicom == replace(facts, data_at=None)
     assert not (facts.is_image and facts.is_report)
     assert all(0 < len(uid) <= 64 for uid in (facts.sop_class, facts.sop_instance, facts.study, facts.series))
     for name, value in facts.said:

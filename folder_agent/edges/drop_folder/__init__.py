@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from folder_agent.core.catalogue import failure
-from folder_agent.core.errors import problem
+from folder_agent.core.errors import AgentError, Disposition, problem
 from folder_agent.core.mapping import NO_MAPPING, SiteMapping
 from folder_agent.core.records import FileKind, Finding, Sighting, Stamp
 from folder_agent.edges.drop_folder import inspecting
@@ -78,7 +78,8 @@ class RealDropFolder:
             return ()
         found = self._scan(folder)
         if found.unlisted:
-            raise failure(problem("FA-DROP-GONE", min(found.unlisted), detail="not listed"))
+            unlisted = problem("FA-FOLDER-UNLISTED", min(found.unlisted), count=len(found.unlisted))
+            raise AgentError(unlisted, Disposition.RETRY)
         return found.sightings
 
     def kind(self, path: str) -> FileKind:
