@@ -111,6 +111,21 @@ def test_a_study_travels_in_one_association_byte_for_byte(scp: ScriptedScp, file
     assert sending.progress == sum(len(content) for content in contents)
 
 
+@pytest.mark.parametrize("size", [1, 12, 146, 1024])
+def test_a_file_that_is_read_in_small_pieces_travels_whole(scp: ScriptedScp, tmp_path: Path, size: int) -> None:
+    """As under a bandwidth limit: the meta information may end in any of them."""
+
+    class Slow:
+        def take(self, wanted: int, should_stop: Callable[[], bool]) -> int:
+            return min(wanted, size)
+
+    file = image(tmp_path, 1)
+    content = file.location.read_bytes()
+    reading = Reading(open_for_reading, lambda: False, Slow())  # type: ignore[arg-type]
+    Dimse(scp.node(), reading).send([file], lambda _: None, lambda _: None)
+    assert scp.bodies == [content[data_set_begins(content) :]]
+
+
 def test_only_what_the_bundle_holds_is_proposed(scp: ScriptedScp, tmp_path: Path) -> None:
     mixed = [image(tmp_path, 1), image(tmp_path, 2, JPEG), image(tmp_path, 3)]
     scp.takes[CT] = (EXPLICIT, JPEG)

@@ -152,15 +152,20 @@ def _meta_information(source: FileBytes) -> dict[int, str]:
     return meta
 
 
-def data_set_begins(head: bytes) -> int:
+def data_set_begins(head: bytes, *, is_all: bool = True) -> int:
     """Where in a file's first bytes its data set begins: behind preamble and meta information, if it has them.
 
-    Raises CutShort if the meta information does not end within these bytes.
+    Raises CutShort if the meta information does not end within these bytes, or if more are to come (not `is_all`) and
+    may still belong to it.
     """
+    if not is_all and len(head) < HEAD:
+        raise CutShort("the preamble")
     file = BytesIO(head)
     file.seek(132 if has_preamble(head) else 0)
     source = FileBytes(file, len(head))
     _meta_information(source)
+    if not is_all and source.left < 2:  # only what follows tells that it has ended
+        raise CutShort("the meta information")
     return source.at
 
 

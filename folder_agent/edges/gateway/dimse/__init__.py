@@ -102,16 +102,26 @@ def _in_batches(acceptances: Iterable[Acceptance], accepted: Accepted) -> None:
 
 def _data_set(file: Outgoing, body: Body) -> Generator[bytes, None, None]:
     """The blocks of a DICOM file without its preamble and meta information, which do not travel (PS3.10 7.1)."""
-    is_first = True
+    head: bytes | None = b""  # None: that is behind us
     for block in body:
-        yield block[_begins(file, block) :] if is_first else block
-        is_first = False
+        if head is None:
+            yield block
+        elif (begins := _begins(file, head + block)) is not None:
+            yield (head + block)[begins:]
+            head = None
+        else:
+            head += block
+    if head:
+        yield head[_begins(file, head, is_all=True) :]
 
 
-def _begins(file: Outgoing, block: bytes) -> int:
+def _begins(file: Outgoing, head: bytes, *, is_all: bool = False) -> int | None:
+    """Where the data set begins; None if it does not begin in what has been read so far."""
     try:
-        return data_set_begins(block)
+        return data_set_begins(head, is_all=is_all)
     except (CutShort, Unreadable) as error:
+        if isinstance(error, CutShort) and not is_all:
+            return None
         raise _unreadable(file, error) from None
 
 
