@@ -620,6 +620,32 @@ def test_any_json_value_ends_in_a_sound_reading(value: object) -> None:
     is_sound(read_sidecar(json.dumps(value).encode()))
 
 
+MEGABYTE = 1_000_000
+SHAPES = {
+    "letters, and a word in GBK": b'{"a":"' + b"x" * MEGABYTE + '","b":"钱石"}'.encode("gbk"),
+    "letters, and one with an accent": b'{"a":"' + b"x" * MEGABYTE + '","b":"é"}'.encode(),
+    "quotes": b'"' * MEGABYTE,
+    "backslashes": b'{"a":"' + b"\\" * MEGABYTE + b'"}',
+    "brackets": b"[" * MEGABYTE,
+    "lists": b"[]" * (MEGABYTE // 2),
+    "blanks": b" " * MEGABYTE + b"{}",
+    "digits": b'{"a":' + b"9" * MEGABYTE + b"}",
+    "one key again and again": b"{" + b'"k":1,' * (MEGABYTE // 6) + b'"k":1}',
+    "one wrong entry again and again": b'{"files":[' + b"1," * (MEGABYTE // 2) + b"1]}",
+    "hanzi of two encodings": "钱石".encode("gbk") * (MEGABYTE // 4),
+    "a date": b'{"studyDate":"' + b"2025-" * (MEGABYTE // 5) + b'"}',
+    "half characters": b'{"patientName":"' + b"\\ud800" * (MEGABYTE // 6) + b'"}',
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_however_it_is_made_a_large_sidecar_is_soon_read(shape: str) -> None:
+    """A second for each at most; what takes ten times as long for twice as much would never end here."""
+    began = time.process_time()
+    read_sidecar(SHAPES[shape])
+    assert time.process_time() - began < 20
+
+
 BASE = json.dumps({**VALID, "patientAge": "45岁", "imageCnt": 2, "files": ["a", {"path": "b", "size": 1}]}).encode()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 # GB2312 hanzi (rows 0xB0 to 0xF7, columns from 0xA1) that are two-byte sequences of UTF-8 (RFC 3629), and ASCII.
 _BOTH = re.compile(rb"(?:[\x00-\x7f]++|(?:[\xc2-\xdf][\xa1-\xbf])++)*+")
-_WORD = re.compile(r"[^\W\d_\x80-\xbf]*[^\x00-\xbf\W\d_][^\W\d_\x80-\xbf]*")  # ½, µ, º are signs
+_LETTERS = re.compile(r"[^\W\d_\x80-\xbf]+")  # ½, µ, º are signs
 _ODD_MARKS = re.compile("[\u02b0-\u0385\u0480-\u048f\u0530-\u061f\u0670-\u07ff]")
 _LATIN = frozenset("".join(map(chr, (*range(0xC0, 0x180), *range(0x1CD, 0x1DD)))) + "ƠơƯưǸǹȘșȚț") - set("×÷")
 _GREEK = frozenset(map(chr, range(0x386, 0x3CF)))
@@ -33,7 +33,8 @@ def is_gbk_after_all(content: bytes) -> bool:
 
 def _words(text: str) -> Iterable[str]:
     """Runs of letters with one beyond ASCII at least; marks and letters that no sidecar has count by themselves."""
-    return {*_WORD.findall(text), *_ODD_MARKS.findall(text)}
+    words = {word for word in _LETTERS.findall(text) if not word.isascii()}
+    return words | set(_ODD_MARKS.findall(text))
 
 
 def _verdict(word: str) -> bool | None:
