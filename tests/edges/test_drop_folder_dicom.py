@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -420,6 +421,10 @@ def test_inflating_is_bounded_and_ends_where_the_stream_does(monkeypatch: pytest
             stream(whole[:size]).skip(300_004)
     with pytest.raises(Unreadable):
         stream(b"\xff" * 100).at_end()
-    monkeypatch.setattr("folder_agent.edges.drop_folder.dicom_bytes._MOST_INFLATED", 200_000)
-    with pytest.raises(Unreadable):
+    monkeypatch.setattr("folder_agent.edges.drop_folder.dicom_bytes._FREE", 200_000)
+    with pytest.raises(Unreadable, match="more than 200000 bytes"):
         stream(whole).skip(300_000)
+    stream(whole + os.urandom(2000)).skip(300_000)  # 150 times what is there
+    monkeypatch.setattr("folder_agent.edges.drop_folder.dicom_bytes._MOST_INFLATED", 250_000)
+    with pytest.raises(Unreadable, match="more than 250000 bytes"):
+        stream(whole + os.urandom(2000)).skip(300_000)

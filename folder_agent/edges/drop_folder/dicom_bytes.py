@@ -10,7 +10,9 @@ import zlib
 from typing import BinaryIO, Protocol
 
 _BLOCK = 64 * 1024
-_MOST_INFLATED = 64 * 1024**3  # bytes; past this it is a bomb, not a data set
+# Past these it is a bomb, not a data set; each element in it costs time.
+_MOST_INFLATED = 64 * 1024**3  # bytes
+_FREE, _RATIO = 256 * 1024**2, 200  # so many bytes may come of however little, and so many times its size of more
 
 
 class CutShort(Exception):
@@ -93,6 +95,7 @@ class InflatedBytes:
         self._ready = b""
         self._at = 0
         self._total = 0
+        self._most = min(_MOST_INFLATED, max(_FREE, _RATIO * source.left))
 
     def take(self, count: int) -> bytes:
         data = self.peek(count)
@@ -123,8 +126,8 @@ class InflatedBytes:
         block = self._next_block()
         self._ready, self._at = kept + block, 0
         self._total += len(block)
-        if self._total > _MOST_INFLATED:
-            raise Unreadable("inflates to more than 64 GiB")
+        if self._total > self._most:
+            raise Unreadable(f"the deflated data set has more than {self._most} bytes")
         return bool(block)
 
     def _next_block(self) -> bytes:
