@@ -126,6 +126,14 @@ def test_meta_information_that_names_no_transfer_syntax_is_completed(tmp_path: P
     check(tmp_path / "IM1", whole[data_set_begins(whole) :])
 
 
+@pytest.mark.parametrize("preamble", [True, False])
+def test_a_transfer_syntax_that_is_no_uid_names_none(tmp_path: Path, preamble: bool) -> None:
+    whole = written(image(), ImplicitVRLittleEndian).replace(b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.\xf7\0")
+    (tmp_path / "IM1").write_bytes(whole if preamble else whole[132:])
+    content = check(tmp_path / "IM1", whole[data_set_begins(whole) :])
+    assert pydicom.dcmread(io.BytesIO(content)).file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_a_file_that_is_in_form_travels_as_it_is(tmp_path: Path, syntax: str) -> None:
     (tmp_path / "IM1").write_bytes(written(image(), syntax))

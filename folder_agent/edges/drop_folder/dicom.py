@@ -131,6 +131,7 @@ def read_dicom(file: BinaryIO, size: int, has_preamble: bool) -> DicomFacts | Di
 def _start(source: FileBytes) -> _Start:
     meta = _meta_information(source)
     at, named = source.at, meta.get(_TRANSFER_SYNTAX, "")
+    named = named if _UID.fullmatch(named) else ""
     inner = InflatedBytes(source) if named in _DEFLATED else source
     syntax = _syntax(named, inner.peek(8))
     guessed = _IMPLICIT if syntax.coding is Coding.IMPLICIT else _EXPLICIT if syntax.little else _BIG_ENDIAN
