@@ -15,15 +15,12 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from folder_agent.core.bundling import count
 from folder_agent.core.catalogue import CATALOGUE, explain
 from folder_agent.core.errors import AgentError, Disposition, Problem
 from folder_agent.core.filling import UNCLEAR, filled
-from folder_agent.core.grouping import Member
 from folder_agent.core.mapping import WrongMapping, site_mapping
 from folder_agent.core.naming import safe_name
 from folder_agent.core.records import DicomFacts, FileKind, Finding
-from folder_agent.core.settling import Watched
 from folder_agent.core.sidecar import read_sidecar
 from folder_agent.core.unpacking import Limits
 from folder_agent.edges.drop_folder import RealDropFolder
@@ -70,7 +67,7 @@ def dicom(data: bytes) -> None:
     finding = inspected("IM1", data)
     if finding.dicom is not None:
         assert finding.kind is FileKind.DICOM
-        _are_sound(finding.dicom, finding, data)
+        _are_sound(finding.dicom, data)
     if may_be_dicom(data[:HEAD]):
         for read in (
             lambda: read_texts(BytesIO(data), len(data), frozenset(IDENTITY)),
@@ -143,7 +140,7 @@ def inspected(name: str, data: bytes) -> Finding:
     return finding
 
 
-def _are_sound(facts: DicomFacts, finding: Finding, data: bytes) -> None:
+def _are_sound(facts: DicomFacts, data: bytes) -> None:
     repr(facts).encode("utf-8")
     if facts.data_at is not None:
         head = file_head(facts.sop_class, facts.sop_instance, facts.transfer_syntax)
@@ -154,8 +151,6 @@ def _are_sound(facts: DicomFacts, finding: Finding, data: bytes) -> None:
         if value != UNCLEAR:
             is_in_form(name, value)
     is_sound(filled(read_sidecar(b"{}"), [facts]))
-    counted = count([Member("IM1", FileKind.DICOM, Watched(None, 0.0), finding)])  # type: ignore[arg-type]
-    assert (counted.images, counted.reports, counted.series) == (facts.is_image, facts.is_report, 1)
 
 
 def _is_told(problem: Problem) -> None:
