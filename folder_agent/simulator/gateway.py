@@ -35,6 +35,7 @@ class Behaviour:
     window_s: float = 300.0
     clock_offset_s: float = 0.0
     discard: bool = False
+    replaces: bool = False  # an instance that comes with other bytes takes the older one's place
 
     def now(self) -> float:
         """The machine's clock, epoch seconds."""

@@ -42,6 +42,7 @@ class Simulator:
         window_s: float = 300.0,
         clock_offset_s: float = 0.0,
         discard: bool = False,
+        replaces: bool = False,
         rules: Iterable[Rule] = (),
     ) -> None:
         self.state_dir = Path(state_dir)
@@ -58,6 +59,7 @@ class Simulator:
             window_s=window_s,
             clock_offset_s=clock_offset_s,
             discard=discard,
+            replaces=replaces,
         )
         self._certificate: Certificate | None = None
         self._listener: Listener | None = None
@@ -84,7 +86,7 @@ class Simulator:
         """Begins to listen; `port` and `url` say where."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
         context = self._tls_context() if self.tls else None
-        state = State(self.state_dir)
+        state = State(self.state_dir, replaces=self.behaviour.replaces)
         try:
             gateway = Gateway(self.behaviour, state, self.rules)
             self._listener = Listener(self.host, self.port, gateway, context)

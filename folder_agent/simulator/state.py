@@ -34,8 +34,8 @@ class Kept:
 class State:
     """What the simulated gateway holds. Paths are under `folder`, which is made if it is not there."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, replaces: bool = False) -> None:
+        self.folder, self._replaces = folder, replaces
         self._lock = threading.Lock()
         self._tmp = folder / "tmp"
         shutil.rmtree(self._tmp, ignore_errors=True)
@@ -87,10 +87,12 @@ class State:
         return same
 
     def keep_instance(self, instance: Instance, source: Path | None, sha256: str, size: int) -> bool | None:
-        """Moves `source` in (None: bytes are not kept). False: new, True: a repeat, None: known with other bytes."""
+        """Moves `source` in (None: bytes are not kept). False: new (or in the older ones' place, where newer bytes
+        replace older), True: a repeat, None: known with other bytes."""
         with self._lock:
             known = self._instances.get(instance.sop)
-            if known is not None:
+            is_other = known is not None and (known.sha256, known.size) != (sha256, size)
+            if known is not None and not (is_other and self._replaces):
                 return True if (known.sha256, known.size) == (sha256, size) else None
             if source is not None:
                 target = instance_path(self.folder, instance.study, instance.sop)
