@@ -12,6 +12,7 @@ from typing import NamedTuple
 from folder_agent import __version__
 from folder_agent.agent.desk import DropSetup, Rules
 from folder_agent.agent.dossier import Dossier
+from folder_agent.agent.earlier import reading_of
 from folder_agent.agent.housekeeping import Household, Housekeeping
 from folder_agent.agent.loop import Agent
 from folder_agent.agent.shelf import Note
@@ -25,6 +26,7 @@ from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.notes import receipt, why_note
 from folder_agent.core.ports import DropFolder, Ledger, Publisher
+from folder_agent.core.receipts import exam_fields
 from folder_agent.core.records import BundleRecord, DicomFacts, FileKind, FileRecord, Finding, SidecarReading
 from folder_agent.core.retention import Retention
 from folder_agent.core.retrying import RetryRules
@@ -165,7 +167,9 @@ class Assembly(AbstractContextManager["Assembly"]):
                 if dossier is not None:
                     exam = delivered.with_counts(dossier.exam, bundle.counts)
                     return Posted(exam, dossier.encoding, dossier.filled)
-                return posted_again(drop, bundle, files, permit, fill=fill)
+                again = posted_again(drop, bundle, files, permit, fill=fill)
+                earlier = self._earlier(bundle, permit) if _has_no_sidecar(files) else None
+                return earlier or again
 
             def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> list[tuple[str, bytes]]:
                 now = datetime.now().astimezone()
@@ -198,13 +202,28 @@ class Assembly(AbstractContextManager["Assembly"]):
 
         return make
 
+    def _earlier(self, bundle: BundleRecord, permit_field: str) -> Posted | None:
+        """What was posted of images without a sidecar, if that was what had been posted before."""
+        last = self._before(bundle)[-1:]
+        content = self.shelves[bundle.drop].read(last[0].target, RECEIPT) if last and last[0].target else None
+        fields = exam_fields(content) if content is not None else None
+        if fields is None:
+            return None
+        reading = reading_of(last[0], fields)
+        exam = exam_from(reading, bundle.counts).body(permit_field)
+        return Posted(exam, None, origins(reading)) if delivered.fingerprint(exam) == bundle.posted else None
+
+    def _before(self, bundle: BundleRecord) -> list[BundleRecord]:
+        """The bundles by which its study had been committed before, the last one last."""
+        every = self.ledger.delivered(bundle.access_number, bundle.study_uid)
+        mine = (bundle.committed_at or 0.0, bundle.id)
+        return [one for one in every if (one.committed_at or 0.0, one.id) < mine]
+
     def _replaced(
         self, bundle: BundleRecord, files: Sequence[FileRecord]
     ) -> list[tuple[FileRecord, delivered.Version]]:
         """The instances of a committed bundle that had been delivered before with other bytes."""
-        every = self.ledger.delivered(bundle.access_number, bundle.study_uid)
-        mine = (bundle.committed_at or 0.0, bundle.id)
-        before = [one for one in every if (one.committed_at or 0.0, one.id) < mine]
+        before = self._before(bundle)
         past = delivered.past_of(before, {one.id: self.ledger.files_of(one.id) for one in before})
         return delivered.replaced(past, files)
 
@@ -226,6 +245,10 @@ def posted_again(
     if reading is None or reading.problems:
         return Posted({})
     return Posted(exam_from(reading, bundle.counts).body(permit_field), reading.encoding, origins(reading))
+
+
+def _has_no_sidecar(files: Sequence[FileRecord]) -> bool:
+    return not any(file.kind is FileKind.SIDECAR for file in files)
 
 
 def _read_again(drop: DropFolder, files: Sequence[FileRecord], *, fill: bool) -> SidecarReading | None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.loop import Agent
 from folder_agent.agent.shelf import Note
 from folder_agent.core.bundling import BundleRules
+from folder_agent.core.delivered import with_counts
 from folder_agent.core.errors import Problem
 from folder_agent.core.grouping import Layout
 from folder_agent.core.lifecycle import BundleState
-from folder_agent.core.notes import why_note
+from folder_agent.core.notes import receipt, why_note
 from folder_agent.core.ports import Lasting
 from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.retrying import RetryRules
@@ -247,7 +249,10 @@ def an_image(number: int, one: int, **changes: Any) -> bytes:
 def _note(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
     def note(bundle: BundleRecord, files: Sequence[FileRecord]) -> list[tuple[str, bytes]]:
         if bundle.state is BundleState.COMMITTED:
-            return [(RECEIPT, b'{\n  "receipt": 1,\n  "of": "a test"\n}')]
+            exam = with_counts(dossier.exam, bundle.counts) if dossier is not None else {}
+            at = datetime.fromtimestamp(bundle.changed_at, UTC)
+            told = receipt(bundle, files, exam, encoding=None, url="fake://", agent="test", delivered_at=at)
+            return [(RECEIPT, told)]
         why = problems if problems is not None else bundle.reasons
         return [(WHY, why_note(bundle.name, why, f"{TODAY} 10:00", "D:\\drop"))]
 

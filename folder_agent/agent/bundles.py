@@ -9,9 +9,11 @@ from typing import Any
 
 from folder_agent.agent.ahead import Ahead
 from folder_agent.agent.dossier import Dossier, dossier_of
+from folder_agent.agent.earlier import Earlier
 from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.pasts import Pasts
+from folder_agent.agent.strangers import Strangers
 from folder_agent.core import corrections
 from folder_agent.core.answers import AnswerRules, answer
 from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
@@ -74,6 +76,8 @@ class Bundles:
         self._rules = rules
         self._sort = sort
         self._permit_field, self._pasts, self._shelves = permit_field, pasts, shelves
+        self._earlier = Earlier(ledger, shelves, pasts, rules.match)
+        self._strangers = Strangers(ledger, clock)
         self._judged: dict[str, _Judged] = {}
         self._group_at = 0.0  # monotonic: when to group anew for what is merely stale
         self.open: dict[int, BundleRecord] = {}
@@ -113,6 +117,7 @@ class Bundles:
         self._leaving.discard(bundle.id)
         self.ahead.forget(bundle.id)
         self.intake.stale = True  # what it left behind may be another's
+        self._strangers.ask_anew()
         self.dossiers.pop(bundle.id, None)
         self.verdicts.pop(bundle.id, None)
         self._troubles.pop(bundle.key, None)
@@ -140,6 +145,8 @@ class Bundles:
     def judge(self) -> None:
         """Group anew if anything changed, and judge what changed or what time may have changed."""
         now = self._clock.monotonic()
+        if self._strangers.is_due():
+            self.intake.stale = True
         if self.intake.has_looked and (self.intake.changed or (self.intake.stale and now >= self._group_at)):
             self.intake.changed = self.intake.stale = False
             self._regroup(now)
@@ -233,8 +240,8 @@ class Bundles:
         pinned = self.pinned()
         owners = {bundle.id: bundle.key for bundle in self.open.values()}
         grouping = self._sort(self.intake.members(pinned, owners))
-        self._unassigned = grouping.unassigned
-        found = {one.key: one for one in grouping.groups}
+        late, self._unassigned = self._strangers.sort(grouping.unassigned)
+        found = {one.key: one for one in (*grouping.groups, *late)}
         self._archives = [one.files[0] for one in found.values() if one.is_archive]
         before = self._judged
         self._judged = {
@@ -273,7 +280,8 @@ class Bundles:
         if self.ahead.holds(one, bundle):
             judged.is_blocked = True
             return _Case(judged, one)  # `sent_ahead` goes on
-        reading = self._reading(one)
+        known = self._known(one)
+        reading = None if isinstance(known, Problem) else known
         past = self._pasts.of(reading.get("accessNumber"), reading.get("studyUid")) if reading is not None else None
         correction = self._correction(one, reading, bundle, past)
         if correction is None:
@@ -293,6 +301,8 @@ class Bundles:
         )
         if correction is not None:
             verdict = self._corrects(one, correction, now)
+        if isinstance(known, Problem) and isinstance(verdict, Waiting) and not _is_settling(verdict):
+            verdict = replace(verdict, reasons=(*verdict.reasons, known))
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
         return _Case(judged, one, reading, verdict)
@@ -311,7 +321,8 @@ class Bundles:
         self.intake.assign(_paths(one), bundle.id)
         self._apply(bundle, one, verdict, reading)
         self._go_ahead(bundle.id, case)
-        is_alone = len(one.members) == len(one.sidecars)  # its exam may be delivered meanwhile, from another place
+        # Its exam may be delivered meanwhile, from another place.
+        is_alone = len(one.members) == len(one.sidecars) or not (one.sidecars or one.is_archive)
         return (
             min(_look_at(verdict), now + _ALONE_S) if is_alone and isinstance(verdict, Waiting) else _look_at(verdict)
         )
@@ -351,12 +362,19 @@ class Bundles:
         bundle_id = self._by_key.get(one.key)
         return None if bundle_id is None else self.open[bundle_id]
 
-    def _reading(self, one: Group) -> SidecarReading | None:
-        """What is known of the exam: by its sidecar or, where it has none and may do without, from elsewhere."""
+    def _known(self, one: Group) -> SidecarReading | Problem | None:
+        """What is known of the exam: by its sidecar; where it has none, by what was posted when its study was delivered
+        or, if exams may do without, by its headers. Or why what was posted is of no use."""
         if one.sidecars:
             finding = one.sidecars[0].finding
             return finding.sidecar if finding else None
-        return exam_of_group(one) if self._rules.by_headers and not one.is_archive else None
+        if one.is_archive:
+            return None
+        facts = [member.finding.dicom for member in one.files if member.finding is not None and member.finding.dicom]
+        earlier = self._earlier.of(facts)
+        if isinstance(earlier, SidecarReading):
+            return earlier
+        return (exam_of_group(one) if self._rules.by_headers else None) or earlier
 
     def _open_bundle(self, one: Group, reading: SidecarReading | None) -> BundleRecord | None:
         try:

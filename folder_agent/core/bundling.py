@@ -219,7 +219,8 @@ def _missing(
         lacking, is_by_sum = _lacking(group, reading.declared, past)
         # What only the sum with earlier deliveries amounts to may be the half of what is still to come.
         return (lacking,) if lacking else (quiet,) if is_by_sum and now < quiet_at else ()
-    if rules.marker is not None:
+    is_late = past is not None and not group.sidecars  # nobody who only adds images marks their end
+    if rules.marker is not None and not is_late:
         marked = any(member.kind is FileKind.MARKER for member in group.files)
         return () if marked else (problem("FA-WAIT-MARKER", marker=rules.marker),)
     has_files = any(member.kind in (FileKind.DICOM, FileKind.PDF) for member in group.files)

@@ -59,6 +59,13 @@ CATALOGUE: dict[str, Reason] = {
         "no sidecar (JSON file) has come yet",
         "Add the JSON file of this exam.",
     ),
+    "FA-NO-EARLIER": _reason(
+        WAIT,
+        "该检查曾送达({name}),但不能沿用当时的检查信息:{zh}",
+        "请放入该检查的 JSON 文件。",
+        "its study was delivered ({name}), but what was posted then is of no use here: {en}",
+        "Add the JSON file of this exam.",
+    ),
     "FA-NEEDS-SIDECAR": _reason(
         WAIT,
         "需要检查信息 JSON 文件:影像本身不能确定 {fields}",

@@ -103,6 +103,12 @@ def _late(yard: Yard) -> None:
     yard.sidecar("LATE/exam.json", imageCnt=2, studyUid=STUDY, examDept="放射科")
 
 
+def _late_without_sidecar(yard: Yard) -> None:
+    """Two images more, in a folder of their own and beside it, and nothing that says so."""
+    yard.image("LATE/IM3", 3)
+    yard.image("IM4", 4)
+
+
 def _corrected(yard: Yard) -> None:
     """Nothing but the right sidecar, in a folder of the name."""
     yard.sidecar("CT1/exam.json", imageCnt=3, pdfCnt=1)
@@ -253,6 +259,14 @@ SCENARIOS = (
         (Stage(_one), Stage(_late)),
         {"CT1": "DONE", "LATE": "DONE"},
         exams={"ACC1": {"imageCnt": 5, "pdfCnt": 1, "examDept": "放射科"}},
+        instances=5,
+        reports=1,
+    ),
+    Scenario(
+        "delivered, and images later without a sidecar",
+        (Stage(_one), Stage(_late_without_sidecar)),
+        {"CT1": "DONE", "LATE": "DONE", "ACC1": "DONE"},
+        exams={"ACC1": {"imageCnt": 5, "pdfCnt": 1, "patientName": "测试甲"}},
         instances=5,
         reports=1,
     ),

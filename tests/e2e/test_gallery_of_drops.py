@@ -3,7 +3,7 @@
 A case of tests/gallery/drops/ is a folder: `drop/` is what lies in the drop folder, `then-1/`, `then-2/` … what is
 dropped after that, each as soon as nothing moves any more; `settings.toml` what stands in its table (may be missing);
 `expected.json` how it ends: the exit code, the state of each bundle by its name, what is on the shelves (but our
-notes), what was posted, in this order if there are several drops, and what is said of files that belong to no exam; and,
+notes), what was posted, in this order if there are several drops, what is said of files that belong to no exam; and,
 if it asks for them, how many images and reports were `sent`, and what `show` says of the last bundle (`told`).
 """
 
