@@ -9,7 +9,7 @@ from typing import Any
 
 from folder_agent.agent.ahead import Ahead
 from folder_agent.agent.dossier import Dossier, dossier_of
-from folder_agent.agent.earlier import Earlier
+from folder_agent.agent.earlier import Earlier, passes_soon
 from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.pasts import Pasts
@@ -302,7 +302,8 @@ class Bundles:
         if correction is not None:
             verdict = self._corrects(one, correction, now)
         if isinstance(known, Problem) and isinstance(verdict, Waiting) and not _is_settling(verdict):
-            verdict = replace(verdict, reasons=(*verdict.reasons, known))
+            soon = now + max(self._rules.settle_s, 1.0) if passes_soon(known) else verdict.look_at
+            verdict = replace(verdict, reasons=(*verdict.reasons, known), look_at=soon)
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
         return _Case(judged, one, reading, verdict)

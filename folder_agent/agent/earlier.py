@@ -92,6 +92,11 @@ def reading_of(last: BundleRecord, fields: Mapping[str, str]) -> SidecarReading:
     return filled_with(NOTHING, fields, Origin.EARLIER, dict.fromkeys(fields, last.name))
 
 
+def passes_soon(trouble: Problem) -> bool:
+    """Whether it is only a move that is not over yet."""
+    return dict(trouble.values).get("en") == _WHY["moving"][1]
+
+
 def _told(last: BundleRecord, why: str) -> Problem:
     zh, en = _WHY[why]
     return problem("FA-NO-EARLIER", name=last.name, zh=zh, en=en)
