@@ -10,32 +10,35 @@ from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
 from folder_agent import __version__
-from folder_agent.agent.desk import DropSetup, Rules
+from folder_agent.agent.desk import DropSetup, NoteMaker, Rules
 from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.earlier import reading_of
 from folder_agent.agent.housekeeping import Household, Housekeeping
 from folder_agent.agent.loop import Agent
 from folder_agent.agent.shelf import Note
 from folder_agent.core import delivered
+from folder_agent.core.answers import AnswerRules
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import Problem
 from folder_agent.core.exam import exam_from
-from folder_agent.core.filling import filled, origins
-from folder_agent.core.headers import exam_of
+from folder_agent.core.filling import Headers, filled, origins
+from folder_agent.core.headers import NOTHING, exam_of, unsaid_by
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.mapping import NO_MAPPING
 from folder_agent.core.notes import receipt, why_note
 from folder_agent.core.ports import DropFolder, Ledger, Publisher
 from folder_agent.core.receipts import exam_fields
-from folder_agent.core.records import BundleRecord, DicomFacts, FileKind, FileRecord, Finding, SidecarReading
+from folder_agent.core.records import BundleRecord, FileKind, FileRecord, Finding, SidecarReading
 from folder_agent.core.retention import Retention
 from folder_agent.core.retrying import RetryRules
 from folder_agent.core.shelving import RECEIPT, WHY
+from folder_agent.core.sidecar import read_sidecar
 from folder_agent.edges import durable
 from folder_agent.edges.clock import SystemClock, local_time, today
 from folder_agent.edges.credentials import read_token
 from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.drop_folder.mounts import Anchor
+from folder_agent.edges.drop_folder.status_area import RealStatusArea
 from folder_agent.edges.drop_folder.status_file import StatusFile
 from folder_agent.edges.drop_folder.watching import Watcher
 from folder_agent.edges.gateway import open_gateway
@@ -126,38 +129,39 @@ class Assembly(AbstractContextManager["Assembly"]):
         return 3 if tallies.oldest_open_at is not None or tallies.unassigned or self.ledger.open_bundles() else 0
 
     def _setup(self, settings: DropSettings, anchor: Anchor) -> DropSetup:
-        shelves = (settings.done_dir, settings.failed_dir)
         admit = partial(self._tenancy.admit, settings.name)
         mapping = settings.mapping or NO_MAPPING
-        drop = RealDropFolder(settings.name, settings.path, shelves, settings.marker, anchor, admit, mapping)
+        drop = RealDropFolder(settings.name, settings.path, settings.own_dirs, settings.marker, anchor, admit, mapping)
         watcher = Watcher(
             settings.path,
-            shelves,
+            settings.own_dirs,
             lambda: self.agent.hint(settings.name),
             settings.observer,
             drop.is_remote,
             built=lambda: self.meters.watch(settings.name),
         )
         self.watchers[settings.name] = watcher
+        rules = bundle_rules(settings, remote=drop.is_remote, sends_images=self.gateway.images is not None)
         return DropSetup(
             drop=drop,
             shelves=self.shelves[settings.name],
-            rules=bundle_rules(settings, remote=drop.is_remote, sends_images=self.gateway.images is not None),
+            rules=rules,
             layout=settings.layout,
             scan_s=settings.scan_s,
-            note=self._notes(drop, settings.fill),
+            note=self._notes(drop, rules),
             supervise=partial(self._supervise, watcher),
             write_status=StatusFile(drop).write if settings.notes else None,
             unpacker=RealUnpacker(drop) if settings.unzip else None,
             looked=partial(self.meters.look, settings.name),
             depth=settings.bundle_depth,
+            status_area=RealStatusArea(drop, settings.status_dir) if rules.by_headers or rules.drafts else None,
         )
 
     def _supervise(self, watcher: Watcher) -> Problem | None:
         self._tenancy.check()
         return watcher.check()
 
-    def _notes(self, drop: RealDropFolder, fill: bool) -> Callable[[Dossier | None, Sequence[Problem] | None], Note]:
+    def _notes(self, drop: RealDropFolder, rules: BundleRules) -> NoteMaker:
         permit = self.settings.gateway.permit_field
 
         def make(dossier: Dossier | None, problems: Sequence[Problem] | None) -> Note:
@@ -167,7 +171,7 @@ class Assembly(AbstractContextManager["Assembly"]):
                 if dossier is not None:
                     exam = delivered.with_counts(dossier.exam, bundle.counts)
                     return Posted(exam, dossier.encoding, dossier.filled)
-                again = posted_again(drop, bundle, files, permit, fill=fill)
+                again = posted_again(drop, bundle, files, permit, fill=rules.fill, unsaid=rules.unsaid)
                 earlier = self._earlier(bundle, permit) if _has_no_sidecar(files) else None
                 return earlier or again
 
@@ -237,11 +241,17 @@ class Posted(NamedTuple):
 
 
 def posted_again(
-    drop: DropFolder, bundle: BundleRecord, files: Sequence[FileRecord], permit_field: str, *, fill: bool
+    drop: DropFolder,
+    bundle: BundleRecord,
+    files: Sequence[FileRecord],
+    permit_field: str,
+    *,
+    fill: bool,
+    unsaid: SidecarReading = NOTHING,
 ) -> Posted:
     """What was posted, for a receipt that a crash kept from being written: from the files, which have not been moved
     before the receipt is there. Empty if somebody has changed them in between."""
-    reading = _read_again(drop, files, fill=fill)
+    reading = _read_again(drop, files, unsaid, fill=fill)
     if reading is None or reading.problems:
         return Posted({})
     return Posted(exam_from(reading, bundle.counts).body(permit_field), reading.encoding, origins(reading))
@@ -251,21 +261,25 @@ def _has_no_sidecar(files: Sequence[FileRecord]) -> bool:
     return not any(file.kind is FileKind.SIDECAR for file in files)
 
 
-def _read_again(drop: DropFolder, files: Sequence[FileRecord], *, fill: bool) -> SidecarReading | None:
+def _read_again(
+    drop: DropFolder, files: Sequence[FileRecord], unsaid: SidecarReading, *, fill: bool
+) -> SidecarReading | None:
     """As it was read when the bundle was judged."""
 
-    def inspected(kind: FileKind) -> list[Finding]:
-        looks = (drop.inspect(record.path, record.stamp) for record in files if record.kind is kind)
-        return [one for one in looks if one is not None]
+    def inspected(kind: FileKind) -> list[tuple[str, Finding]]:
+        looks = ((record.path, drop.inspect(record.path, record.stamp)) for record in files if record.kind is kind)
+        return [(path, one) for path, one in looks if one is not None]
 
-    def headers() -> list[DicomFacts]:
-        return [one.dicom for one in inspected(FileKind.DICOM) if one.dicom is not None]
+    def headers() -> Headers:
+        return [(path, one.dicom) for path, one in inspected(FileKind.DICOM) if one.dicom is not None]
 
     if not any(record.kind is FileKind.SIDECAR for record in files):
-        return exam_of(headers())
+        return exam_of(headers(), unsaid)
     sidecars = inspected(FileKind.SIDECAR)
-    reading = sidecars[-1].sidecar if sidecars else None
-    return filled(reading, headers()) if reading is not None and fill and reading.absent else reading
+    reading = sidecars[-1][1].sidecar if sidecars else None
+    if reading is None or not fill or not reading.absent:
+        return reading
+    return filled(reading, [facts for _, facts in headers()])
 
 
 def identity(bundle: BundleRecord) -> dict[str, str | int]:
@@ -326,7 +340,15 @@ def bundle_rules(drop: DropSettings, *, remote: bool, sends_images: bool = True)
         fill=drop.fill,
         eager=drop.eager and sends_images,
         replaces=drop.on_conflict == "newest",
+        by_headers=drop.sidecar == "optional",
+        drafts=drop.notes,
+        unsaid=unsaid_by(read_sidecar(b"{}", drop.mapping or NO_MAPPING)),
     )
+
+
+def answer_rules(drop: DropSettings) -> AnswerRules:
+    """What a person is told of its files that belong to no exam depends on these."""
+    return AnswerRules(drop.bundle_depth, drop.unzip, drop.sidecar == "optional")
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -191,6 +191,7 @@ class DropSettings(Section):
     path: Path
     done: Path | None = None  # inside `path` unless set
     failed: Path | None = None
+    status: Path | None = None
     layout: Literal["auto", "folder", "flat"] = "auto"
     bundle_depth: int | None = Field(None, ge=1, le=8)
     unzip: bool = True
@@ -198,6 +199,7 @@ class DropSettings(Section):
     settle_s: float | None = Field(None, ge=0, le=3600)  # None: 2, or 12 on a network share
     quiet_s: float = Field(60, ge=0, le=86400)
     marker: str | None = None
+    sidecar: Literal["required", "optional"] = "required"
     match: tuple[MatchField, ...] = ("studyUid", "accessNumber", "patientId")
     deadline_h: float = Field(24, gt=0, le=8760)
     on_deadline: Literal["wait", "fail"] = "wait"
@@ -225,6 +227,15 @@ class DropSettings(Section):
     @property
     def failed_dir(self) -> Path:
         return self.failed or self.path / "failed"
+
+    @property
+    def status_dir(self) -> Path:
+        return self.status or self.path / "_STATUS"
+
+    @property
+    def own_dirs(self) -> tuple[Path, ...]:
+        """The agent's own folders, in which nothing is dropped."""
+        return self.done_dir, self.failed_dir, self.status_dir
 
 
 class LedgerSettings(Section):

@@ -30,6 +30,7 @@ from tests.contracts.fake_drop_folder import PDF, FakeDropFolder, image
 from tests.contracts.fake_gateway import FakeGateway, FakeTransport, Lost, told
 from tests.contracts.fake_ledger import FakeLedger
 from tests.contracts.fake_shelves import FakeShelves, Held
+from tests.contracts.fake_status_area import FakeStatusArea
 
 __all__ = [
     "DAY_S",
@@ -136,6 +137,7 @@ class World:
         layout: Layout = "auto",
         depth: int | None = None,
         notes: bool = False,
+        templates: bool = False,
         scan_s: float = 10.0,
         jitter: float = 1.0,
         wrap: Wrap = lambda kind, port: port,
@@ -148,6 +150,7 @@ class World:
         self.rules, self.wrap, self.scan_s = BundleRules(**rules), wrap, scan_s
         self._layout, self._jitter, self._retry, self._workers = layout, jitter, retry, workers
         self._depth, self._wants_notes = depth, notes
+        self.area = FakeStatusArea() if templates else None
         self.notes: list[bytes] = []  # every _STATUS.txt that was written
         self.write_note: Callable[[bytes], None] = self.notes.append
         self._agent: Agent | None = None
@@ -233,6 +236,7 @@ class World:
             note=_note,
             supervise=lambda: None,
             depth=self._depth,
+            status_area=self.wrap("area", self.area) if self.area is not None else None,
             write_status=(lambda content: self.write_note(content)) if self._wants_notes else None,
         )
 

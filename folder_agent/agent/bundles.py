@@ -14,19 +14,20 @@ from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.pasts import Pasts
 from folder_agent.agent.strangers import Strangers
+from folder_agent.agent.templates import Templates
 from folder_agent.core import corrections
-from folder_agent.core.answers import AnswerRules, answer
-from folder_agent.core.bundling import BundleRules, Complete, Refused, Verdict, Waiting, judge
+from folder_agent.core.answers import AnswerRules, answers
+from folder_agent.core.bundling import LOOK_AGAIN_S, BundleRules, Complete, Refused, Verdict, Waiting, judge
 from folder_agent.core.corrections import Correction
 from folder_agent.core.delivered import Past
 from folder_agent.core.errors import AgentError, Problem, StaleState, problem
 from folder_agent.core.exam import personal_values
-from folder_agent.core.filling import with_filled
+from folder_agent.core.filling import headers_of, with_filled
 from folder_agent.core.grouping import Group, Grouping, Member
-from folder_agent.core.headers import exam_of_group
+from folder_agent.core.headers import exam_of
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleEvent, BundleState, FileState
 from folder_agent.core.ports import Clock, Ledger, Shelves
-from folder_agent.core.records import Act, BundleRecord, Deed, FileKind, SidecarReading, Stamp
+from folder_agent.core.records import Act, BundleRecord, Deed, FileKind, FileRecord, SidecarReading, Stamp
 from folder_agent.core.unpacking import is_final
 
 _NEVER = float("inf")
@@ -64,10 +65,11 @@ class Bundles:
         clock: Clock,
         journal: Journal,
         rules: BundleRules,
-        sort: Callable[[Iterable[Member]], Grouping],
+        sort: Callable[..., Grouping],
         permit_field: str,
         pasts: Pasts,
         shelves: Shelves,
+        templates: Templates | None = None,
     ) -> None:
         self.intake = intake
         self._ledger = ledger
@@ -78,6 +80,7 @@ class Bundles:
         self._permit_field, self._pasts, self._shelves = permit_field, pasts, shelves
         self._earlier = Earlier(ledger, shelves, pasts, rules.match)
         self._strangers = Strangers(ledger, clock)
+        self._templates = templates
         self._judged: dict[str, _Judged] = {}
         self._group_at = 0.0  # monotonic: when to group anew for what is merely stale
         self.open: dict[int, BundleRecord] = {}
@@ -125,6 +128,8 @@ class Bundles:
         self._to_refuse.pop(bundle.id, None)
         self._gone_on.pop(bundle.key, None)
         self._judged.pop(bundle.key, None)  # its files are gone; a newcomer of that name is judged afresh
+        if self._templates is not None:
+            self._templates.unwant(bundle.key)
         if self._by_key.get(bundle.key) == bundle.id:
             del self._by_key[bundle.key]
 
@@ -225,11 +230,9 @@ class Bundles:
         return tried[1] if tried is not None and tried[0] == archive.watched.stamp else None
 
     def answers(self, rules: AnswerRules) -> list[Problem]:
-        """What is to be said of each file that belongs to no exam."""
-        found = (
-            answer(one.path, one.kind, one.finding.problem if one.finding else None, rules) for one in self._unassigned
-        )
-        return [one for one in found if one is not None]
+        """What is to be said of the files that belong to no exam."""
+        files = ((one.path, one.kind, one.finding.problem) for one in self._unassigned if one.finding is not None)
+        return [one.problem for one in answers(files, rules)]
 
     def next_due(self) -> float:
         """The monotonic time at which time alone may change a verdict."""
@@ -239,7 +242,11 @@ class Bundles:
     def _regroup(self, now: float) -> None:
         pinned = self.pinned()
         owners = {bundle.id: bundle.key for bundle in self.open.values()}
-        grouping = self._sort(self.intake.members(pinned, owners))
+        away = {self.open[bundle_id].key for bundle_id in pinned if bundle_id in self.open}
+        grouping = self._sort(self.intake.members(pinned, owners), away=away)
+        if self._templates is not None:
+            self._templates.unwant_all_but(bundle.key for bundle in self.open.values())
+        self.intake.tell_left([*grouping.unassigned, *(member for one in grouping.groups for member in one.members)])
         late, self._unassigned = self._strangers.sort(grouping.unassigned)
         found = {one.key: one for one in (*grouping.groups, *late)}
         self._archives = [one.files[0] for one in found.values() if one.is_archive]
@@ -250,22 +257,28 @@ class Bundles:
             else _Judged(one, now, before[key].ready_since if key in before else None)
             for key, one in found.items()
         }
-        self._let_go(found.values(), pinned)
+        went_to = self._let_go(found.values(), pinned)
         for bundle in list(self.open.values()):
             if bundle.id not in pinned and bundle.key not in found and bundle.id not in self.ahead.in_hand:
-                self._withdraw(bundle)
+                self._withdraw(bundle, went_to.get(bundle.id))
 
-    def _let_go(self, groups: Iterable[Group], pinned: frozenset[int]) -> None:
-        """A file that left its group is its bundle's no more: it must not be shelved or closed along with it."""
-        owner = {member.path: self._by_key.get(one.key) for one in groups for member in one.members}
-        leaving = [
-            tracked.record
-            for path, tracked in self.intake.tracked.items()
-            if (was := tracked.record.bundle_id) is not None and was not in pinned and owner.get(path) != was
-        ]
+    def _let_go(self, groups: Iterable[Group], pinned: frozenset[int]) -> dict[int, str]:
+        """A file that left its group is its bundle's no more: it must not be shelved or closed along with it. The name
+        of the group that got files of each bundle."""
+        home = {member.path: one for one in groups for member in one.members}
+        leaving: list[FileRecord] = []
+        went_to: dict[int, str] = {}
+        for path, tracked in self.intake.tracked.items():
+            was, one = tracked.record.bundle_id, home.get(path)
+            if was is None or was in pinned or (one is not None and self._by_key.get(one.key) == was):
+                continue
+            leaving.append(tracked.record)
+            if one is not None:
+                went_to.setdefault(was, one.name)
         self.intake.assign([record.path for record in leaving], None)
-        if sent := sum(record.state is FileState.SENT and record.path not in owner for record in leaving):
+        if sent := sum(record.state is FileState.SENT and record.path not in home for record in leaving):
             self._journal.left_alone(sent)
+        return went_to
 
     def _settle(self, cases: Sequence[_Case], now: float) -> None:
         """Act upon verdicts, all in one transaction: each on its own would cost a sync of the disk or more."""
@@ -301,6 +314,8 @@ class Bundles:
         )
         if correction is not None:
             verdict = self._corrects(one, correction, now)
+        elif isinstance(verdict, Complete) and (other := self._other_of_the_study(one, reading)) is not None:
+            verdict = Waiting((problem("FA-WAIT-STUDY", name=other.name),), now + LOOK_AGAIN_S)
         if isinstance(known, Problem) and isinstance(verdict, Waiting) and not _is_settling(verdict):
             soon = now + max(self._rules.settle_s, 1.0) if passes_soon(known) else verdict.look_at
             verdict = replace(verdict, reasons=(*verdict.reasons, known), look_at=soon)
@@ -318,6 +333,7 @@ class Bundles:
             bundle = self._open_bundle(one, reading)
             if bundle is None:
                 return now + self._rules.settle_s
+        bundle = self._renamed(bundle, one)
         self._know(bundle, reading)
         self.intake.assign(_paths(one), bundle.id)
         self._apply(bundle, one, verdict, reading)
@@ -371,11 +387,11 @@ class Bundles:
             return finding.sidecar if finding else None
         if one.is_archive:
             return None
-        facts = [member.finding.dicom for member in one.files if member.finding is not None and member.finding.dicom]
-        earlier = self._earlier.of(facts)
+        headers = headers_of(one.files)
+        earlier = self._earlier.of([facts for _, facts in headers])
         if isinstance(earlier, SidecarReading):
             return earlier
-        return (exam_of_group(one) if self._rules.by_headers else None) or earlier
+        return (exam_of(headers, self._rules.unsaid) if one.study is not None else None) or earlier
 
     def _open_bundle(self, one: Group, reading: SidecarReading | None) -> BundleRecord | None:
         try:
@@ -387,6 +403,28 @@ class Bundles:
         self._journal.opened(bundle)
         return bundle
 
+    def _renamed(self, bundle: BundleRecord, one: Group) -> BundleRecord:
+        """A study that was alone in its folder is told from the others that came after it."""
+        if one.study is None or bundle.state is not BundleState.GATHERING or not one.name.startswith(f"{bundle.name} "):
+            return bundle
+        bundle = replace(bundle, name=one.name)
+        self._ledger.amend([bundle])
+        self.keep(bundle)
+        return bundle
+
+    def _other_of_the_study(self, one: Group, reading: SidecarReading | None) -> BundleRecord | None:
+        """For an exam without a sidecar: another bundle of its study that is on its way, with a sidecar perhaps."""
+        if one.study is None or reading is None:
+            return None
+        uid, number = one.study.uid, reading.get("accessNumber")
+
+        def is_of_it(bundle: BundleRecord) -> bool:
+            by_number = bundle.study_uid is None and number is not None and bundle.access_number == number
+            is_under_way = bundle.key != one.key and bundle.state is not BundleState.GATHERING
+            return is_under_way and (bundle.study_uid == uid or by_number)
+
+        return next(filter(is_of_it, self.open.values()), None)
+
     def _know(self, bundle: BundleRecord, reading: SidecarReading | None) -> None:
         if reading is not None:
             self._journal.know(bundle.id, personal_values(reading))
@@ -397,7 +435,7 @@ class Bundles:
             case Waiting() if _is_settling(verdict) and bundle.state is not BundleState.GATHERING:
                 pass  # nothing is known against it yet; it is judged again in a moment
             case Waiting():
-                self._wait(bundle, reading, verdict)
+                self._wait(bundle, reading, self._with_template(bundle, one, verdict))
             case Complete():
                 self._complete(bundle, one, verdict)
             case Refused():
@@ -409,6 +447,17 @@ class Bundles:
             self.ahead.forget(bundle_id)
         else:
             self.ahead.note(bundle, case.judged.group)
+
+    def _with_template(self, bundle: BundleRecord, one: Group, verdict: Waiting) -> Waiting:
+        """What only a person can say is asked for by a template, and the reason says where that lies."""
+        if self._templates is None:
+            return verdict
+        if one.sidecars:
+            self._templates.unwant(bundle.key)
+        if verdict.draft is None:
+            return verdict  # it may be asked for again in a moment: until then it stays
+        where = self._templates.want(bundle.key, bundle.name, one.base, verdict.draft)
+        return replace(verdict, reasons=(verdict.reasons[0], where, *verdict.reasons[1:]))
 
     def _wait(self, bundle: BundleRecord, reading: SidecarReading | None, verdict: Waiting) -> None:
         if bundle.state is not BundleState.GATHERING:
@@ -431,8 +480,11 @@ class Bundles:
             bundle = self._step(bundle, BundleEvent.REOPEN, due_at=None)  # another exam than the one tried before
         if bundle.state is BundleState.GATHERING:
             bundle = self._step(bundle, BundleEvent.COMPLETE, reasons=(), overdue=False, **what)
+        if self._templates is not None:
+            self._templates.unwant(bundle.key)
         files = self.intake.records(_paths(one))
-        self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field)
+        beside = self.intake.below(one.study.places) if one.study is not None else frozenset()
+        self.dossiers[bundle.id] = dossier_of(one, verdict, files, self._permit_field, beside)
         self.fresh = True
 
     def _refuse(self, bundle: BundleRecord, one: Group, reading: SidecarReading | None, verdict: Refused) -> None:
@@ -444,10 +496,13 @@ class Bundles:
         bundle = self._step(bundle, event, reasons=reasons, due_at=None, **identity)
         self.verdicts[bundle.id] = verdict.problems
 
-    def _withdraw(self, bundle: BundleRecord) -> None:
+    def _withdraw(self, bundle: BundleRecord, went_to: str | None) -> None:
         if bundle.state is not BundleState.GATHERING:
-            bundle = self._step(bundle, BundleEvent.REOPEN)
-        why = [problem(self._gone_on.pop(bundle.key, "FA-WITHDRAWN"))]
+            bundle = self._step(bundle, BundleEvent.REOPEN, due_at=None)
+        gone_on = self._gone_on.pop(bundle.key, None)
+        why = [problem(gone_on or "FA-WITHDRAWN")]
+        if went_to is not None and gone_on is None:
+            why = [problem("FA-REGROUPED", name=went_to)]
         if sent := sum(record.accepted_at is not None for record in self._ledger.files_of(bundle.id)):
             why.append(problem("FA-SENT-AHEAD", count=sent))
         self._step(bundle, BundleEvent.WITHDRAW, reasons=tuple(why), is_open=False)

@@ -9,8 +9,8 @@ from typing import Literal
 from folder_agent.core.errors import Problem
 from folder_agent.core.ports import Ledger, Publisher
 
-Kind = Literal["outage", "unlisted", "watcher", "note", "purge", "space"]
-KINDS: tuple[Kind, ...] = ("outage", "unlisted", "watcher", "note", "purge", "space")
+Kind = Literal["outage", "unlisted", "watcher", "note", "area", "purge", "space"]
+KINDS: tuple[Kind, ...] = ("outage", "unlisted", "watcher", "note", "area", "purge", "space")
 
 
 class Concerns:

@@ -261,14 +261,12 @@ class Delivery:
     def _check_unchanged(self) -> None:
         """The last look before the commit: what was judged complete is still all there is, and unchanged."""
         dossier = self._dossier
-        if dossier.is_folder:
-            there = {sighting.path: sighting.stamp for sighting in self._drop.below(dossier.base)}
-            known = {record.path for record in dossier.files}
-            for path in there.keys() - known:
-                if self._drop.kind(path) not in _NO_MATTER:
-                    raise failure(problem("FA-CHANGED", path))
-        else:
-            there = {}
+        places = (dossier.base,) if dossier.is_folder else dossier.places
+        there = {sighting.path: sighting.stamp for place in places for sighting in self._drop.below(place)}
+        known = {record.path for record in dossier.files} | dossier.beside
+        for path in there.keys() - known:
+            if self._drop.kind(path) not in _NO_MATTER:
+                raise failure(problem("FA-CHANGED", path))
         for record in dossier.files:
             stamp = there.get(record.path) or self._drop.stamp(record.path)
             if stamp != record.stamp and record.kind not in _NO_MATTER:

@@ -13,11 +13,12 @@ from folder_agent.agent.intake import Intake
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.pasts import Pasts
 from folder_agent.agent.shelf import Note, Shelf
+from folder_agent.agent.templates import Templates
 from folder_agent.core.bundling import BundleRules
 from folder_agent.core.errors import AgentError, Problem
 from folder_agent.core.grouping import Layout, group
 from folder_agent.core.lifecycle import SENDABLE, BundleState
-from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves, Unpacker
+from folder_agent.core.ports import Clock, DropFolder, Ledger, Shelves, StatusArea, Unpacker
 from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.retrying import RetryRules
 
@@ -44,6 +45,7 @@ class DropSetup:
     unpacker: Unpacker | None = None  # None: archives are left as they are
     looked: Callable[[float], None] = lambda _: None  # told how long each look took, in seconds
     depth: int | None = None  # each folder so many levels below the drop folder is a bundle
+    status_area: StatusArea | None = None  # where templates for sidecars go; None: nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,20 @@ class Desk:
     def __init__(self, setup: DropSetup, rules: Rules, ledger: Ledger, clock: Clock, journal: Journal) -> None:
         self.setup = setup
         self.intake = Intake(setup.drop, ledger, clock, setup.rules.settle_s)
-        sort = partial(group, layout=setup.layout, depth=setup.depth, unzip=setup.unpacker is not None)
+        sort = partial(
+            group,
+            layout=setup.layout,
+            depth=setup.depth,
+            unzip=setup.unpacker is not None,
+            by_headers=setup.rules.by_headers,
+        )
+        area = setup.status_area
+        self.templates = Templates(area, setup.drop.name, ledger) if area is not None else None
         self.pasts = Pasts(ledger)
         self.bundles = Bundles(
             *(self.intake, ledger, clock, journal, setup.rules, sort, rules.permit_field, self.pasts),
             setup.shelves,
+            self.templates,
         )
         self.shelf = Shelf(setup.drop, setup.shelves, ledger, clock, journal)
         self.hinted = threading.Event()
@@ -115,7 +126,8 @@ class Desk:
         if self.intake.outage is not None:
             return False
         patience = max(self.setup.rules.settle_s, self.setup.rules.quiet_s) + 1.0
-        return self.intake.is_settling(self.bundles.pinned()) or self.bundles.next_due() <= now + patience
+        is_moving = self.intake.is_settling(self.bundles.pinned()) or self.intake.stale or self.intake.changed
+        return is_moving or self.bundles.next_due() <= now + patience
 
     def in_hand(self) -> list[BundleRecord]:
         """The bundles that a worker has."""

@@ -32,6 +32,8 @@ class Dossier:
     digests: Mapping[str, str]  # SHA-256 that the sidecar lists, by path
     encoding: str | None = "utf-8"  # of the sidecar
     filled: Mapping[str, str] = field(default_factory=dict)  # fields that came from elsewhere, and from where
+    places: tuple[str, ...] = ()  # folders in which nothing may have come meanwhile, without a folder of its own
+    beside: frozenset[str] = frozenset()  # what else was known to lie in them
 
     def with_records(self, records: Iterable[FileRecord]) -> Dossier:
         """The same, with the files as the ledger has them now: an earlier attempt may have sent some."""
@@ -59,8 +61,14 @@ class Dossier:
         )
 
 
-def dossier_of(group: Group, verdict: Complete, files: tuple[FileRecord, ...], permit_field: str) -> Dossier:
-    """The dossier of a group that was judged complete."""
+def dossier_of(
+    group: Group,
+    verdict: Complete,
+    files: tuple[FileRecord, ...],
+    permit_field: str,
+    beside: frozenset[str] = frozenset(),
+) -> Dossier:
+    """The dossier of a group that was judged complete; `beside` is what else was known to lie in its study's places."""
     return Dossier(
         base=group.base,
         is_folder=group.is_folder,
@@ -74,4 +82,6 @@ def dossier_of(group: Group, verdict: Complete, files: tuple[FileRecord, ...], p
         digests=checking.digests(group, verdict.reading),
         encoding=verdict.reading.encoding,
         filled=origins(verdict.reading),
+        places=group.study.places if group.study is not None else (),
+        beside=beside,
     )

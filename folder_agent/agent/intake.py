@@ -14,6 +14,7 @@ from folder_agent.core.delivered import role_of
 from folder_agent.core.errors import AgentError, Disposition, Problem, problem
 from folder_agent.core.grouping import Member
 from folder_agent.core.lifecycle import FileEvent, FileState, Transition, file_step
+from folder_agent.core.naming import is_plainly_foreign
 from folder_agent.core.ports import Clock, DropFolder, Ledger
 from folder_agent.core.records import FileKind, FileRecord, Finding, Sighting
 from folder_agent.core.settling import Watched, settles_at, watch
@@ -136,6 +137,28 @@ class Intake:
             if t.record.bundle_id not in pinned
         ]
 
+    def below(self, folders: Sequence[str]) -> frozenset[str]:
+        """The paths of all files that are known to lie in those folders."""
+        return (
+            frozenset(path for path in self.tracked if _is_below(path, frozenset(folders))) if folders else frozenset()
+        )
+
+    def tell_left(self, members: Iterable[Member]) -> None:
+        """Note in the ledger which files have been found to be no exam's, beside the images that they came with, and
+        which are so no more."""
+        changed = [
+            (tracked, replace(tracked.record, kind=member.kind))
+            for member in members
+            if member.finding is not None
+            and (tracked := self.tracked[member.path]).record.kind is not member.kind
+            and FileKind.FOREIGN in (tracked.record.kind, member.kind)
+        ]
+        if changed:
+            self._ledger.amend([record for _, record in changed])
+        for tracked, record in changed:
+            tracked.record = record
+            tracked.member = replace(tracked.member, is_left=record.kind is FileKind.FOREIGN)
+
     def records(self, paths: Iterable[str]) -> tuple[FileRecord, ...]:
         """The ledger's rows of those files."""
         return tuple(self.tracked[path].record for path in paths)
@@ -225,6 +248,10 @@ class Intake:
         if record.stamp != sighting.stamp:
             if record.state is not FileState.SEEN:
                 self._persist([_changed_step(record, sighting, self._clock.now())])
+        elif record.state is FileState.SETTLED and record.kind is FileKind.FOREIGN and is_plainly_foreign(record.path):
+            # A CD's viewer may have thousands of these, and they may lie there for long.
+            tracked.member = replace(tracked.member, kind=record.kind, finding=Finding(record.kind))
+            del self._pending[record.path]
         elif record.state is not FileState.SEEN:
             tracked.try_at = now
 
@@ -244,7 +271,8 @@ class Intake:
 
     def _found(self, tracked: Tracked, finding: Finding, now: float, out: list[Transition[FileRecord]]) -> None:
         if tracked.member.finding != finding:
-            tracked.member = Member(tracked.record.path, finding.kind, tracked.watched, finding)
+            is_left = tracked.record.kind is FileKind.FOREIGN and tracked.record.state is not FileState.SEEN
+            tracked.member = Member(tracked.record.path, finding.kind, tracked.watched, finding, is_left=is_left)
             self.stale = True
         wrong = finding.problem
         if wrong is not None and disposition(wrong) is Disposition.WAIT:

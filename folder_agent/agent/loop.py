@@ -19,6 +19,7 @@ from folder_agent.agent.gatekeeper import Gatekeeper
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.lineup import Lineup
 from folder_agent.agent.notices import Notices
+from folder_agent.agent.templates import Templating
 from folder_agent.agent.unpacking import Unpacking
 from folder_agent.agent.workers import Workers
 from folder_agent.core.errors import AgentError, Disposition, Problem, StaleState
@@ -71,6 +72,7 @@ class Agent:
         self._lineup, self._jitter = Lineup(rules.retry.max_s), jitter
         self._unpacking = Unpacking(clock, publisher, self._wake.set)
         self._correcting = Correcting(ledger, clock, publisher, self._wake.set)
+        self._templating = Templating(clock, self._concerns, self._wake.set)
         self._knock = ledger.recall("knock")
         self._knock_at = 0.0
 
@@ -119,6 +121,7 @@ class Agent:
             self._workers.stop(grace_s)
             self._unpacking.stop(grace_s)
             self._correcting.stop(grace_s)
+            self._templating.stop(grace_s)
             self._take_results()
             self._notices.stop(grace_s)
 
@@ -126,7 +129,7 @@ class Agent:
         """One cycle and all that the workers make of it, for whoever drives the agent by hand; how long nothing else
         is due, in seconds."""
         wait_s = self._cycle_or_recover()
-        parts = (self._workers, self._unpacking, self._correcting, self._notices)
+        parts = (self._workers, self._unpacking, self._correcting, self._templating, self._notices)
         while any(part.in_hand() for part in parts) and not self._failures:
             wait_s = 0.0
             self._wake.wait(NAP_S)
@@ -173,6 +176,7 @@ class Agent:
         self._workers.finish()
         self._unpacking.finish()
         self._correcting.finish()
+        self._templating.finish()
         self._desks = {
             name: Desk(desk.setup, self._rules, self._ledger, self._clock, self._journal)
             for name, desk in self._desks.items()
@@ -199,6 +203,7 @@ class Agent:
             desk.bundles.carry_out(archives_rest=not self._unpacking.in_hand())
             desk.bundles.judge()
         self._dispatch()
+        self._templating.tend(self._desks.values())
         self._notices.tell(self._desks.values(), self._gate.reason)
         return 0.0 if more else self._until_next()
 
@@ -312,6 +317,7 @@ class Agent:
             self._workers.in_hand()
             or self._unpacking.in_hand()
             or self._correcting.in_hand()
+            or self._templating.in_hand()
             or any(desk.hinted.is_set() for desk in self._desks.values())
         ):
             return False

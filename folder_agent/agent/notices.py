@@ -74,7 +74,8 @@ class Notices:
         every = of_drop(self._ledger, desk.name)
         troubles = [*([held] if held is not None else []), *(one for one in every if one.code != "FA-STATUS-NOTE")]
         open_ones = in_order(desk.bundles.open.values())
-        ignored = desk.bundles.answers(AnswerRules(desk.setup.depth, desk.setup.unpacker is not None))
+        setup = desk.setup
+        ignored = desk.bundles.answers(AnswerRules(setup.depth, setup.unpacker is not None, setup.rules.by_headers))
         return Standing(
             drop=desk.name,
             troubles=tuple(troubles),

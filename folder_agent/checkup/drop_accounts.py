@@ -36,9 +36,8 @@ class DropAccount:
 
     def __init__(self, settings: DropSettings, ledger: Reads) -> None:
         self.name, self._ledger = settings.name, ledger
-        shelves = (settings.done_dir, settings.failed_dir)
         anchor = anchor_of(settings, ledger)
-        self._folder = RealDropFolder(settings.name, settings.path, shelves, settings.marker, anchor)
+        self._folder = RealDropFolder(settings.name, settings.path, settings.own_dirs, settings.marker, anchor)
         self._outage: Problem | None = None
         self._gone: dict[str, FileRecord] = {}
         self._new: set[str] = set()

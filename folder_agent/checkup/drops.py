@@ -49,6 +49,8 @@ def _examine(drop: DropSettings) -> Iterator[Check]:
     yield _rights(drop)
     for shelf, place in (("done", drop.done_dir), ("failed", drop.failed_dir)):
         yield from guarded(f"{name} {shelf}", partial(_shelf, drop, shelf, place))
+    if drop.status is not None:
+        yield _status_area(drop, drop.status)
     yield _settling(drop)
     yield _noticing(drop)
     yield space(f"{name} space", drop.path)
@@ -109,6 +111,20 @@ def _shelf(drop: DropSettings, shelf: str, place: Path) -> Iterator[Check]:
     )
 
 
+def _status_area(drop: DropSettings, place: Path) -> Check:
+    """Make a file there and remove it; the one inside of the drop folder is made when it is needed."""
+    name = f"drop {drop.name} status"
+    first, _ = _probes(place)
+    try:
+        durable.make_folder(openable(place))
+        with _clean((first,)):
+            first.open("xb").close()
+            durable.remove(first)
+    except OSError as error:
+        return of_problem(name, problem("FA-STATUS-AREA", where=str(place), detail=name_of(error)))
+    return ok(name, f"{place} 可写入", f"{place} can be written")
+
+
 def _settling(drop: DropSettings) -> Check:
     name = f"drop {drop.name} settle"
     remote = is_remote(drop.path)
@@ -132,7 +148,7 @@ def _noticing(drop: DropSettings) -> Check:
     if drop.observer == "scan" or (remote and drop.observer == "auto"):
         return ok(name, f"每 {drop.scan_s:g} 秒扫描一次", f"looked at every {drop.scan_s:g} s")
     noticed = threading.Event()
-    watcher = Watcher(drop.path, (drop.done_dir, drop.failed_dir), noticed.set, drop.observer, remote)
+    watcher = Watcher(drop.path, drop.own_dirs, noticed.set, drop.observer, remote)
     try:
         watcher.start()
         if (trouble := watcher.check()) is not None:

@@ -60,8 +60,7 @@ class _Finder:
     def __init__(self, settings: Settings) -> None:
         self._shelves = shelves_of(settings.drops[0])  # a target is a whole path: any shelf's reading will do
         self._drops = {
-            drop.name: RealDropFolder(drop.name, drop.path, (drop.done_dir, drop.failed_dir), drop.marker)
-            for drop in settings.drops
+            drop.name: RealDropFolder(drop.name, drop.path, drop.own_dirs, drop.marker) for drop in settings.drops
         }
 
     def read(self, shelf: ShelfAccount, found: Found) -> Remains | None:

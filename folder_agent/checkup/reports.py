@@ -12,7 +12,7 @@ from typing import Any
 
 from folder_agent.agent import concerns, gatekeeper
 from folder_agent.core import gate as gates
-from folder_agent.core.answers import AnswerRules, answer
+from folder_agent.core.answers import AnswerRules, answers
 from folder_agent.core.bandwidth import Limit, limit_at
 from folder_agent.core.catalogue import explain, what_to_do
 from folder_agent.core.errors import Problem
@@ -24,7 +24,7 @@ from folder_agent.core.status import Phrase, oldest_waiting_s, reason_text
 from folder_agent.edges.clock import week_minute
 
 Report = dict[str, Any]
-MOST_FAILED, MOST_DONE, MOST_IGNORED = 50, 10, 50
+MOST_FAILED, MOST_DONE, MOST_IGNORED, MOST_NAMED = 50, 10, 50, 100
 _LOOKED_INTO = frozenset({FileState.SETTLED, FileState.REFUSED})
 _LOOKED_BACK = 2000  # bundles: the ledger is asked for the latest ones, of whatever state
 ENDED_BADLY = frozenset({BundleState.REFUSED, BundleState.FAILED})
@@ -138,12 +138,11 @@ def _ignored(ledger: Ledger, drops: Sequence[str], rules: Mapping[str, AnswerRul
     """Files that lie in a drop folder and belong to no exam, and why they are not sent."""
     found: list[Report] = []
     for drop in drops:
-        for record in ledger.open_files(drop):
-            told = answer(record.path, record.kind, record.reason, rules.get(drop, AnswerRules()))
-            if record.bundle_id is None and record.state in _LOOKED_INTO and told is not None:
-                found.append({"drop": drop, "path": record.path, **_reason(replace(told, path=None))})
-                if len(found) == MOST_IGNORED:
-                    return found
+        known = [one for one in ledger.open_files(drop) if one.bundle_id is None and one.state in _LOOKED_INTO]
+        files = ((one.path, one.kind, one.reason) for one in known)
+        for told in answers(files, rules.get(drop, AnswerRules()))[: MOST_IGNORED - len(found)]:
+            reason = _reason(replace(told.problem, path=None))
+            found.append({"drop": drop, "path": told.problem.path, **reason, "files": list(told.files[:MOST_NAMED])})
     return found
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from folder_agent.core.mapping import NO_MAPPING
+from folder_agent.core.receipts import Receipt, parse
 from folder_agent.core.records import BundleRecord, FileKind, FileRecord
-from folder_agent.core.shelving import places
+from folder_agent.core.shelving import RECEIPT, places
 from folder_agent.core.sidecar import MAX_BYTES, encoding_of, read_sidecar
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.paths import from_text, openable
 from folder_agent.settings import DropSettings
 
 _WITHIN_S = 5.0
+MAX_RECEIPT = 64 * 1024 * 1024  # bytes; some hundred thousand files
 
 
 def content_of(file: Path) -> bytes:
@@ -38,18 +40,31 @@ def shown_name(drop: DropSettings | None, bundle: BundleRecord, files: Sequence[
     return read_sidecar(content, (drop.mapping if drop else None) or NO_MAPPING).get("patientName")
 
 
+def receipt_of(bundle: BundleRecord) -> Receipt | None:
+    """What the receipt beside the shelved bundle says; None where there is none that can be read."""
+    if bundle.target is None:
+        return None
+    content = _first([openable(Path(bundle.target)) / RECEIPT], MAX_RECEIPT)
+    return None if content is None else parse(content)
+
+
 def _content(drop: Path | None, bundle: BundleRecord, files: Sequence[FileRecord]) -> bytes | None:
-    """The bundle's sidecar, wherever it lies now. The thread of a read that hangs is left behind: nothing can end a
-    call that waits for a dead share."""
+    """The bundle's sidecar, wherever it lies now."""
+    return _first(_places(drop, bundle, files), MAX_BYTES)
+
+
+def _first(places_: Iterable[Path], most: int) -> bytes | None:
+    """What lies at the first of the places that can be read, and a byte more than `most` of it. The thread of a read
+    that hangs is left behind: nothing can end a call that waits for a dead share."""
     found: list[bytes] = []
 
     def read() -> None:
-        for place in _places(drop, bundle, files):
-            with suppress(OSError, ValueError):
-                found.append(content_of(place))
+        for place in places_:
+            with suppress(OSError, ValueError), open_for_reading(place) as opened:
+                found.append(opened.read(most + 1))
                 return
 
-    thread = threading.Thread(target=read, name="sidecar's content", daemon=True)
+    thread = threading.Thread(target=read, name="a bundle's note", daemon=True)
     thread.start()
     thread.join(_WITHIN_S)
     return found[0] if found else None

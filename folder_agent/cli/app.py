@@ -164,21 +164,27 @@ def show(
     raise typer.Exit(tell(config or default_file(), bundle, as_json=as_json, language=language_of(lang)))
 
 
-@app.command("try-sidecar", epilog=f"Exit codes: 0 it would be sent, 4 it would be refused, {_ENDS}")
+@app.command("try-sidecar", epilog=f"Exit codes: 0 it would be sent, 3 it would wait, 4 it would be refused, {_ENDS}")
 def try_sidecar(
-    file: Annotated[Path, typer.Argument(help="The JSON file, wherever it is.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="The JSON file, or a folder, wherever it is.", exists=True)],
     drop: Annotated[
         str | None, typer.Option("--drop", help="The drop folder whose mapping applies.", show_default="the only one")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="The folder of its images.", exists=True, file_okay=False)
     ] = None,
     config: Config = None,
     as_json: Json = False,
     lang: Language = None,
 ) -> None:
-    """Show what would be sent of a sidecar. Every field with where it comes from, and what is wrong. The patient's
-    values appear on your screen; nothing is sent, moved or logged."""
+    """Show what would be sent of a sidecar and the images that lie with it, or of a folder without one. Every field
+    with where it comes from, and what is wrong. The patient's values appear on your screen; nothing is sent, moved or
+    logged."""
     from folder_agent.cli.try_sidecar import try_sidecar as show_it
 
-    found = show_it(config or default_file(), file, drop, as_json=as_json, language=language_of(lang))
+    if images is not None and file.is_dir():
+        raise typer.BadParameter("--images goes with a FILE")
+    found = show_it(config or default_file(), file, drop, images, as_json=as_json, language=language_of(lang))
     raise typer.Exit(found)
 
 

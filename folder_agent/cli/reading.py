@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from folder_agent import settings
+from folder_agent.assembly import answer_rules
 from folder_agent.checkup.reports import MOST_DONE, Report, show_report, status_report
-from folder_agent.checkup.sidecars import encoding_in
+from folder_agent.checkup.sidecars import encoding_in, receipt_of
 from folder_agent.cli.printing import columns, say, say_json
-from folder_agent.core.answers import AnswerRules
 from folder_agent.core.catalogue import Language
 from folder_agent.core.errors import AgentError
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger
@@ -25,7 +25,7 @@ def status(config: Path, *, as_json: bool, language: Language) -> int:
     """Print what waits and what failed. Returns 0. Raises SettingsError, AgentError."""
     loaded = settings.load(config)
     with reading(loaded) as ledger:
-        rules = {drop.name: AnswerRules(drop.bundle_depth, drop.unzip) for drop in loaded.drops}
+        rules = {drop.name: answer_rules(drop) for drop in loaded.drops}
         report = status_report(ledger, time.time(), list(rules), rules, loaded.sync.limit or ())
         is_new = ledger is None
     if as_json:
@@ -47,6 +47,8 @@ def show(config: Path, name: str, *, as_json: bool, language: Language) -> int:
         files = ledger.files_of(found[0].id)
     folder = next((drop.path for drop in loaded.drops if drop.name == found[0].drop), None)
     report["bundle"]["encoding"] = encoding_in(folder, found[0], files)
+    receipt = receipt_of(found[0])
+    report["bundle"]["filled"] = None if receipt is None else dict(receipt.filled)
     if as_json:
         say_json(report)
     else:
@@ -131,6 +133,10 @@ def _tally(report: Report, language: Language) -> str:
     return "; ".join(parts)
 
 
+def _filled(fields: dict[str, str] | None) -> str:
+    return ", ".join(f"{name} ({where})" for name, where in (fields or {}).items())
+
+
 def _say_more(more: int, language: Language) -> None:
     if more > 0:
         say(f"… 另有 {more} 项(--json 可见全部)" if language == "zh" else f"… and {more} more (--json lists all)")
@@ -147,6 +153,7 @@ def _say_bundle(report: Report, language: Language) -> None:
         ("studyId" if zh else "study id", bundle["study_id"]),
         ("StudyInstanceUID", bundle["study_uid"]),
         ("JSON 编码" if zh else "sidecar's encoding", bundle["encoding"]),
+        ("来自别处的字段" if zh else "filled in", _filled(bundle["filled"])),
         ("首次见到" if zh else "first seen", bundle["since"]),
         ("失败次数" if zh else "failed tries", str(bundle["attempts"]) if bundle["attempts"] else None),
         ("下次重试" if zh else "next try", bundle["due"]),

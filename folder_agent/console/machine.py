@@ -14,10 +14,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from folder_agent import __version__
+from folder_agent.assembly import answer_rules
 from folder_agent.checkup.reports import iso, show_report, status_report, why_of
 from folder_agent.console.context import Context
 from folder_agent.console.views import place_of, wanted_of
-from folder_agent.core.answers import AnswerRules
 from folder_agent.core.records import BundleRecord
 from folder_agent.edges.meters import BOUNDS, Times
 
@@ -54,7 +54,7 @@ def readyz(context: Context, _given: Mapping[str, str]) -> Answer:
 
 def status(context: Context, _given: Mapping[str, str]) -> Answer:
     """The object of `folder-agent status --json`."""
-    rules = {drop.name: AnswerRules(drop.bundle_depth, drop.unzip) for drop in context.settings.drops}
+    rules = {drop.name: answer_rules(drop) for drop in context.settings.drops}
     limits, tallies = context.settings.sync.limit or (), context.pulse.tallies()
     return _json(status_report(context.ledger, time.time(), list(rules), rules, limits, tallies))
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from folder_agent.core import checking, delivered, filling, unpacking
+from folder_agent.core import checking, delivered, filling, headers, unpacking
 from folder_agent.core.catalogue import disposition
 from folder_agent.core.delivered import Content, Past
 from folder_agent.core.errors import Disposition, Problem, problem
-from folder_agent.core.grouping import Group, Member
+from folder_agent.core.groups import Group, Member, Study
 from folder_agent.core.records import Counts, FileKind, SidecarReading
 from folder_agent.core.settling import settles_at
 from folder_agent.core.status import missing_words
@@ -34,6 +34,8 @@ class BundleRules:
     by_headers: bool = False  # and so may all of it
     eager: bool = False  # what is surely of the exam is sent before all of it is there
     replaces: bool = False  # an instance that was delivered with other bytes is replaced, not refused
+    drafts: bool = False  # where all need a sidecar: whether a person is helped to write one that does not come
+    unsaid: SidecarReading = headers.NOTHING  # what the site's mapping says of every exam without a sidecar
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Waiting:
     look_at: float | None
     overdue: bool = False
     is_ready: bool = False  # but for files that are arriving, of which nobody knows yet whose they are
+    draft: SidecarReading | None = None  # what is certain of an exam whose sidecar a person has to write
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Refused:
 Verdict = Waiting | Complete | Refused
 LOOK_AGAIN_S = 1.0
 _COUNTS = tuple(one.name for one in fields(Counts))
+PATIENCE = 10  # times quiet_s: so long an exam that has all come waits for what else comes into its folder
 # A file that is cut short may be one that is still being written, slowly: only silence tells.
 MAY_GROW = frozenset({"FA-FILE-TRUNCATED", "FA-FILE-EMPTY", "FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON"})
 
@@ -115,17 +119,24 @@ def _judge(
     accepted: Problem | None,
 ) -> Verdict:
     files = [member for member in group.members if member.kind is not FileKind.TEMPORARY]
+    own_at = max([member.watched.since for member in group.members] + ([] if changed_at is None else [changed_at]))
+    quiet_at = own_at + rules.quiet_s
+    study = group.study
     unsettled = [member for member in files if member.finding is None]
+    if study is not None:
+        at_last = own_at + PATIENCE * rules.quiet_s
+        quiet_at = max(quiet_at, min((study.stirred_at or own_at) + rules.quiet_s, at_last))
+        unsettled += study.coming if now < at_last else ()
     if unsettled:
         return Waiting((problem("FA-SETTLING", count=len(unsettled)),), _settles(unsettled, rules, now))
     unopened = _problems_of(files, Disposition.WAIT)
+    if study is not None:
+        unopened += study.obstacles
     if unopened:
         return Waiting(unopened, None)
     sidecar = group.sidecars[0] if group.sidecars else None
     if sidecar is None and elsewhere is None:
-        return Waiting((problem("FA-NO-SIDECAR"),), None)
-    changes = [member.watched.since for member in group.members] + ([] if changed_at is None else [changed_at])
-    quiet_at = max(changes) + rules.quiet_s
+        return _without_sidecar(files, rules, quiet_at, now)
     reading = elsewhere if sidecar is None else sidecar.finding.sidecar if sidecar.finding else None
     problems = every_problem(group, reading, rules)
     missing = _missing(group, reading, rules, quiet_at, now, past) if reading and accepted is None else ()
@@ -136,7 +147,7 @@ def _judge(
     if not problems:
         assert reading is not None  # without a reading there is a problem
         if sidecar is None and reading.problems:
-            return Waiting(reading.problems, None)  # what nobody has said yet may still be said
+            return Waiting(reading.problems, None, draft=reading)
         if group.is_unsure and (past is not None or not _is_trusted(group, reading, rules)):
             # Nothing says that a file which is just arriving is not of this exam; but a busy folder is never still.
             until = (now if ready_since is None else ready_since) + rules.quiet_s
@@ -149,6 +160,16 @@ def _judge(
     if now >= quiet_at or (reading and not missing and not may_grow and _is_trusted(group, reading, rules)):
         return Refused(problems)
     return Waiting((*problems, problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s))), quiet_at)
+
+
+def _without_sidecar(files: Sequence[Member], rules: BundleRules, quiet_at: float, now: float) -> Waiting:
+    """It may come last; if it does not, somebody has to write it."""
+    reasons = (problem("FA-NO-SIDECAR"),)
+    if not rules.drafts:
+        return Waiting(reasons, None)
+    if now < quiet_at:
+        return Waiting(reasons, quiet_at)
+    return Waiting(reasons, None, draft=headers.exam_of(filling.headers_of(files)) or headers.NOTHING)
 
 
 def _judge_archive(archive: Member, rules: BundleRules, now: float, trouble: Problem | None) -> Verdict:
@@ -194,10 +215,15 @@ def every_problem(group: Group, reading: SidecarReading | None, rules: BundleRul
         first, second = (member.path for member in group.sidecars[:2])
         problems.append(problem("FA-TWO-SIDECARS", first=first, second=second))
     if reading is not None:
-        if group.sidecars:
+        match = rules.match
+        if not group.sidecars:
+            match = tuple(name for name in match if reading.get(name) is not None)
+            if headers.PATIENT not in match:
+                problems += headers.mixed(filling.headers_of(group.files), rules.match)
+        else:
             in_file = group.sidecars[0].path
             problems += [replace(one, path=one.path or in_file) for one in reading.problems if one not in problems]
-        problems += checking.identity(group.files, reading, rules.match)
+        problems += checking.identity(group.files, reading, match)
         problems += checking.listing(group, reading)
         problems += checking.too_many(content(group).counts, reading)
     return tuple(dict.fromkeys(problems))
@@ -222,6 +248,8 @@ def _missing(
     is_late = past is not None and not group.sidecars  # nobody who only adds images marks their end
     if rules.marker is not None and not is_late:
         marked = any(member.kind is FileKind.MARKER for member in group.files)
+        if group.study is not None:
+            return _unmarked(group.study, group, rules, quiet_at, now)
         return () if marked else (problem("FA-WAIT-MARKER", marker=rules.marker),)
     has_files = any(member.kind in (FileKind.DICOM, FileKind.PDF) for member in group.files)
     if not has_files and past is None:
@@ -254,6 +282,15 @@ def _is_met_by_sum(name: str, declared: Counts, own: Counts, in_all: Counts) -> 
     """A count of a kind of which nothing is here can only be the study's, and that may have grown since."""
     wanted, here, sum_ = (getattr(counts, name) for counts in (declared, own, in_all))
     return bool(sum_ == wanted or (here == 0 and sum_ > wanted))
+
+
+def _unmarked(study: Study, group: Group, rules: BundleRules, quiet_at: float, now: float) -> tuple[Problem, ...]:
+    """A marker may have been left by what lay there before: it is believed if it came last, and else after quiet."""
+    if study.marked_at is None:
+        return (problem("FA-WAIT-MARKER", marker=rules.marker or ""),)
+    others = [member.watched.since for member in group.files if member.kind is not FileKind.MARKER]
+    came_last = study.marked_at > max([*others, study.stirred_at or 0.0])
+    return () if came_last or now >= quiet_at else (problem("FA-WAIT-QUIET", seconds=round(rules.quiet_s)),)
 
 
 def _is_trusted(group: Group, reading: SidecarReading, rules: BundleRules) -> bool:

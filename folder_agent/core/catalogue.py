@@ -73,6 +73,41 @@ CATALOGUE: dict[str, Reason] = {
         "it needs a sidecar (JSON file): its images are not certain of {fields}",
         "Add the JSON file of this exam.",
     ),
+    "FA-TEMPLATE": _reason(
+        WAIT,
+        "请填写模板 {where},另存为 {target}",
+        "用记事本打开模板,补全空着的值;放好后自动发送。",
+        "fill in the template {where}, and save it as {target}",
+        "Open it in Notepad and fill in what is empty; the exam then goes by itself.",
+    ),
+    "FA-HEADERS-DIFFER": _reason(
+        WAIT,
+        "影像对 {field}({keyword})说法不一:{other} 中为「{ours}」,本文件中为「{theirs}」",
+        "请核对;需要时在 JSON 中给出该字段。",
+        'the images disagree about {field} ({keyword}): "{ours}" in {other}, "{theirs}" in this one',
+        "Check them; give the field in the JSON file where it matters.",
+    ),
+    "FA-HEADERS-UNCLEAR": _reason(
+        WAIT,
+        "影像中的 {field}({keyword})缺失、无法解码或格式不对",
+        "请核对;需要时在 JSON 中给出该字段。",
+        "what the image says of {field} ({keyword}) is missing, cannot be decoded, or is of a form that nobody takes",
+        "Check it; give the field in the JSON file where it matters.",
+    ),
+    "FA-WAIT-STUDY": _reason(
+        WAIT,
+        "同一检查的「{name}」尚未处理完",
+        _AUTO_ZH,
+        "waiting for {name}, which is of the same study",
+        _AUTO_EN,
+    ),
+    "FA-LEFT": _reason(
+        WAIT,
+        "{count} 个文件不属于检查(如光盘目录、浏览程序、帮助),不发送,留在原处:{first}",
+        "无需操作;检查送达后可以删除。",
+        "{count} files of no exam (a CD's directory, viewer, help) are not sent and stay there: {first}",
+        "Nothing; they may be deleted once the exams have gone.",
+    ),
     "FA-WAIT-FILES": _reason(WAIT, "等待 {zh}", _WAIT_ZH, "waiting for {en}", _WAIT_EN),
     "FA-WAIT-REST": _reason(
         WAIT,
@@ -206,6 +241,13 @@ CATALOGUE: dict[str, Reason] = {
         _WAIT_ZH,
         "it went together with the files that lay in failed/, and they are tried again",
         _WAIT_EN,
+    ),
+    "FA-STATUS-AREA": _reason(
+        RETRY,
+        "无法写入 {where}({detail})",
+        "不影响发送;请检查权限。",
+        "{where} cannot be written ({detail})",
+        "Exams are sent all the same; check the rights.",
     ),
     "FA-UNPACKING": _reason(WAIT, "正在解压 ZIP", _AUTO_ZH, "the ZIP is waiting to be unpacked", _AUTO_EN),
     "FA-UNPACKED": _reason(
@@ -380,6 +422,13 @@ CATALOGUE: dict[str, Reason] = {
         'the image is not of this exam: {field} is "{ours}" in the sidecar, "{theirs}" in the image',
         "Check patient and exam, and take away what is not of this exam. " + _REDROP_EN,
     ),
+    "FA-MIXED": _reason(
+        REFUSE,
+        "同一检查的影像属于不同患者:{field} 在 {other} 中为「{ours}」,在本文件中为「{theirs}」",
+        "请核对患者,分开或移走不属于该检查的文件。" + _REDROP_ZH,
+        'images of one study are of two patients: {field} is "{ours}" in {other}, "{theirs}" in this one',
+        "Check the patients, and take away what is not of this exam. " + _REDROP_EN,
+    ),
     "FA-SAME-INSTANCE": _reason(
         REFUSE,
         "两个内容不同的文件有相同的 SOPInstanceUID:另一个是 {other}",
@@ -443,6 +492,13 @@ CATALOGUE: dict[str, Reason] = {
         "文件重新放入后不会重复发送;如不应留在前置机,请在前置机上删除。",
         "the gateway holds {count} files of it, which were sent ahead (eager); the exam information was not sent",
         "Dropped again, they are not sent twice. If the gateway must not keep them, have them removed there.",
+    ),
+    "FA-REGROUPED": _reason(
+        WAIT,
+        "文件改属「{name}」,在那里继续处理",
+        _AUTO_ZH,
+        "its files turned out to be of {name}, and go on there",
+        _AUTO_EN,
     ),
     # --- the gateway -------------------------------------------------------------------------------------------------
     "FA-GW-UNREACHABLE": _reason(

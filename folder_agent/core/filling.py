@@ -8,19 +8,20 @@ Attributes: DICOM PS3.3 C.7.1.1 (patient), C.7.2.1 and C.7.2.2 (study), C.7.3.1 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from folder_agent.core import normalising
-from folder_agent.core.errors import Problem
+from folder_agent.core.errors import Problem, problem
 from folder_agent.core.exam import TEXT_FIELDS
-from folder_agent.core.grouping import Group
+from folder_agent.core.groups import Group, Member
 from folder_agent.core.normalising import Unfit
 from folder_agent.core.records import DicomFacts, Origin, SidecarReading, Source
 
 UNCLEAR = ""  # what a file says of a field that it names, in a way that nobody understands
 Said = tuple[tuple[str, str], ...]  # the gateway's fields, with their values or UNCLEAR
+Headers = Sequence[tuple[str, DicomFacts]]  # with the files' paths
 
 # The DICOM keyword that each field is filled from.
 KEYWORDS: dict[str, str] = {
@@ -41,6 +42,8 @@ KEYWORDS: dict[str, str] = {
 }
 OF_IMAGES = frozenset({"modality", "bodyPart"})  # a report or a presentation state has one of its own
 _NOT_GIVEN = frozenset({"FA-FIELD-MISSING", "FA-FIELD-ABSENT"})
+_AT_ODDS = frozenset({"FA-HEADERS-DIFFER", "FA-HEADERS-UNCLEAR"})
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture (PS3.3 A.8): a picture of a screen, made by whatever took it
 _IDEOGRAPHS = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _SPACES = re.compile(r"\s+")
 
@@ -97,17 +100,51 @@ def with_filled(group: Group) -> Group:
     finding = sidecar.finding if sidecar is not None else None
     if sidecar is None or finding is None or finding.sidecar is None:
         return group
-    facts = [member.finding.dicom for member in group.files if member.finding is not None and member.finding.dicom]
-    reading = filled(finding.sidecar, facts)
+    headers = headers_of(group.files)
+    reading = filled(finding.sidecar, [facts for _, facts in headers])
+    if odd := at_odds(headers, reading.absent):
+        needed = {_field_of(one) for one in reading.problems if one.code in _NOT_GIVEN}
+        refuse = tuple(one for one in odd if _field_of(one) in needed)
+        warn = tuple(one for one in odd if one not in refuse)
+        reading = replace(reading, problems=(*reading.problems, *refuse), warnings=(*reading.warnings, *warn))
     if reading is finding.sidecar:
         return group
     first = replace(sidecar, finding=replace(finding, sidecar=reading))
     return replace(group, sidecars=(first, *group.sidecars[1:]))
 
 
+def headers_of(files: Iterable[Member]) -> Headers:
+    """The DICOM files among them, with their paths, in order."""
+    return [(one.path, one.finding.dicom) for one in files if one.finding is not None and one.finding.dicom is not None]
+
+
+def at_odds(headers: Headers, names: Iterable[str]) -> list[Problem]:
+    """One problem for each of the fields on which the headers disagree, with the first two files that do, or which one
+    of them gives in a form that nobody understands."""
+    told = _told([facts for _, facts in headers])
+    found: dict[str, Problem] = {}
+    for name in names:
+        if len(told.get(name, ())) > 1 or UNCLEAR in told.get(name, ()):
+            found.setdefault(KEYWORDS[name], _odd(headers, name))
+    return list(found.values())
+
+
+def _odd(headers: Headers, name: str) -> Problem:
+    speak = _who_speaks([facts for _, facts in headers])
+    speaking = [(path, dict(facts.said)) for path, facts in headers if speak(facts, name)]
+    says = [(path, of_one[name]) for path, of_one in speaking if name in of_one]
+    unclear = next((path for path, value in says if value == UNCLEAR), None)
+    if unclear is not None:
+        return problem("FA-HEADERS-UNCLEAR", unclear, field=name, keyword=KEYWORDS[name])
+    first, ours = says[0]
+    second, theirs = next((path, value) for path, value in says if value != ours)
+    private = {"ours": ours, "theirs": theirs}
+    return problem("FA-HEADERS-DIFFER", second, private, field=name, keyword=KEYWORDS[name], other=first)
+
+
 def may_be_filled(problems: Iterable[Problem]) -> bool:
     """Whether every one of the problems is a field that files which are still to come may fill in."""
-    return all(one.code in _NOT_GIVEN and _field_of(one) in KEYWORDS for one in problems)
+    return all(one.code in _NOT_GIVEN | _AT_ODDS and _field_of(one) in KEYWORDS for one in problems)
 
 
 def origins(reading: SidecarReading) -> dict[str, str]:
@@ -120,14 +157,33 @@ def origins(reading: SidecarReading) -> dict[str, str]:
 
 
 def certain(facts: Iterable[DicomFacts]) -> dict[str, str]:
-    """What all say alike of each field. Compared are the few ways of saying it all, not every file's values."""
-    ways = {(one.said, one.is_image) for one in facts}
-    told: dict[str, set[str]] = {}
-    for of_one, is_image in ways:
-        for name, value in of_one:
-            if is_image or name not in OF_IMAGES:
-                told.setdefault(name, set()).add(value)
+    """What all say alike of each field."""
+    told = _told(facts)
     return {name: next(iter(values)) for name, values in told.items() if len(values) == 1 and UNCLEAR not in values}
+
+
+def _told(facts: Iterable[DicomFacts]) -> dict[str, set[str]]:
+    """All that is said of each field. Compared are the few ways of saying it all, not every file's values."""
+    ways = {(one.said, one.is_image, is_capture(one)): one for one in facts}
+    speaks = _who_speaks(ways.values())
+    told: dict[str, set[str]] = {}
+    for one in ways.values():
+        for name, value in one.said:
+            if speaks(one, name):
+                told.setdefault(name, set()).add(value)
+    return told
+
+
+def _who_speaks(facts: Iterable[DicomFacts]) -> Callable[[DicomFacts, str], bool]:
+    """Whose word counts of which field. A captured screen calls itself OT or what its camera is: of the modality the
+    images that were measured speak, if there are any."""
+    has_measured = any(one.is_image and not is_capture(one) for one in facts)
+    return lambda one, name: name not in OF_IMAGES or (one.is_image and not (has_measured and is_capture(one)))
+
+
+def is_capture(facts: DicomFacts) -> bool:
+    """Whether it is a Secondary Capture image."""
+    return facts.sop_class == _CAPTURE or facts.sop_class.startswith(f"{_CAPTURE}.")
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

@@ -12,6 +12,9 @@ from folder_agent.core.naming import stem_of
 
 UNPACKED = ".unpacked"  # how the folder's name ends that an archive was unpacked to: made by us, for that alone
 
+# The key of a bundle that its headers hold together: the folder that came as a whole, if any, and StudyInstanceUID.
+STUDY_KEY = re.compile(r"(?:(.+)/)?#([0-9.]+)")
+
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
 _MONTH_2, _DAY_2 = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 _WHOLE_DAY = rf"{_YEAR}(?:{_MONTH_2}{_DAY_2}|[-_.]{_MONTH}[-_.]{_DAY}|年{_MONTH}月{_DAY}日?)"
@@ -61,6 +64,17 @@ def top_of(path: str) -> str:
     return ""
 
 
+def place_of(path: str, depth: int | None = None) -> str:
+    """The folder that came as a whole, such as a CD's, in which the file lies; "" for a loose one. `depth` as in
+    grouping."""
+    return top_of(path) if depth is None else at_depth(path, depth) or ""
+
+
+def study_key(place: str, uid: str) -> str:
+    """The key of a study without a sidecar. No file or folder has one of this form: a sidecar ends in .json."""
+    return f"{place}/#{uid}" if place else f"#{uid}"
+
+
 def at_depth(path: str, depth: int) -> str | None:
     """The folder so many levels below the drop folder in which the file lies; None for a file above that."""
     parts = path.split("/")
@@ -92,6 +106,9 @@ def _is_own(folder: str, key: str) -> bool:
     if key.endswith("/"):
         home = home_of(key[:-1])
         return folder == home or folder.startswith(f"{home}/")
+    if (study := STUDY_KEY.fullmatch(key)) is not None:
+        home = study[1] or ""
+        return home != "" and not is_for_a_kind(home) and (folder == home or folder.startswith(f"{home}/"))
     place, stem = key.rpartition("/")[0], stem_of(key).casefold()
     inner = folder[len(place) + 1 if place else 0 :] if folder.startswith(place and f"{place}/") else ""
     head = inner.partition("/")[0].casefold()

@@ -1,74 +1,50 @@
 """Which files form a bundle: by folder, by stem, by DICOM header or by the sidecar's own list.
 
-Pure and total: every file that is given comes out in exactly one group or among the unassigned.
+Pure and total: every file that is given comes out in exactly one group or among the unassigned. Those that no sidecar
+speaks of are sorted in studies.py, where exams may come without one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
-from folder_agent.core.folders import UNPACKED, above, at_depth, exam_name, is_calendar, top_of
+from folder_agent.core.folders import UNPACKED, above, at_depth, exam_name, is_calendar, place_of, top_of
+from folder_agent.core.groups import OF_AN_EXAM, Group, Grouping, Member, by_path, folder_of
 from folder_agent.core.naming import is_archive, is_unpacked, owner_by_stem, stem_of
-from folder_agent.core.records import FileKind, Finding, ListedFile
-from folder_agent.core.settling import Watched
+from folder_agent.core.records import FileKind, ListedFile
+from folder_agent.core.remains import PlaceOf, told_apart
 from folder_agent.core.siblings import Siblings
+from folder_agent.core.studies import by_study, named_in
+
+__all__ = ["Group", "Grouping", "Layout", "Member", "folder_of", "group"]
 
 Layout = Literal["auto", "folder", "flat"]
 _WHY = "why.txt"  # ours: where it lies is what was one bundle
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file as bundling sees it. `finding` is None until it has settled and was looked into."""
-
-    path: str
-    kind: FileKind  # by name, until the finding knows better
-    watched: Watched
-    finding: Finding | None = None
-    owner: str | None = None  # the group that it was of before it changed: until it is known again, it still is
-
-    @property
-    def folder(self) -> str:
-        return folder_of(self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What may become a bundle. Without a sidecar it is a folder of files that wait for one."""
-
-    key: str
-    name: str
-    base: str  # the folder that the bundle is in; "" is the drop folder itself
-    is_folder: bool  # folder layout: everything below `base` belongs
-    sidecars: tuple[Member, ...]
-    files: tuple[Member, ...]  # everything else, junk and markers included
-    is_unsure: bool = False  # files are still changing that may turn out to belong to it by header
-    arriving: int = field(default=0, compare=False)  # so many of them; no other judgement for one more or less
-    is_archive: bool = False  # it is one ZIP that nobody has claimed: to be unpacked
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        return self.sidecars + self.files
-
-
-@dataclass(frozen=True, slots=True)
-class Grouping:
-    """The outcome for one drop folder."""
-
-    groups: tuple[Group, ...]
-    unassigned: tuple[Member, ...]
-
-
 def group(
-    members: Iterable[Member], layout: Layout = "auto", *, depth: int | None = None, unzip: bool = False
+    members: Iterable[Member],
+    layout: Layout = "auto",
+    *,
+    depth: int | None = None,
+    unzip: bool = False,
+    by_headers: bool = False,
+    away: Collection[str] = (),
 ) -> Grouping:
     """Sort the files of one drop folder into bundles. `depth`: each folder so many levels below the drop folder is one;
-    what lies above is flat. `unzip`: a ZIP that is no part of an exam with a sidecar is to be unpacked."""
-    members = list(members)
-    whole = _whole_folders(members, layout if depth is None else "flat", depth)
+    what lies above is flat. `unzip`: a ZIP that is no part of an exam with a sidecar is to be unpacked. `by_headers`:
+    images that no sidecar speaks of are exams all the same, one for each study; `away` are the keys of bundles whose
+    files are in other hands now."""
+    in_place = partial(place_of, depth=depth)
+    everything = told_apart(members, in_place) if by_headers else list(members)
+    aside = [member for member in everything if by_headers and _is_unheard(member)]
+    members = [member for member in everything if member not in aside] if aside else everything
+    layout_of_rest: Layout = layout if depth is None else "flat"
+    whole = _whole_folders(members, layout_of_rest, depth)
     together: dict[str, list[Member]] = defaultdict(list)
     rest: list[Member] = []
     for member in members:
@@ -76,23 +52,72 @@ def group(
         if base is None and depth is not None:
             base = at_depth(member.path, depth)
         (rest if base is None else together[base]).append(member)
-    groups, homeless = _by_place(rest, layout if depth is None else "flat", unzip)
+    groups: list[Group] = []
     archives: list[Member] = []
     for base, found in together.items():
         one = _folder_group(base, *_apart(found))
+        if by_headers and (not one.sidecars or _is_shared(base, one.sidecars, one.files, away)):
+            rest += found
+            continue
         packed, files = _packed(one.files, unzip and not one.sidecars)
         archives += packed
         if files or one.sidecars:
             groups.append(replace(one, files=tuple(files)) if packed else one)
-    packed, homeless = _packed(homeless, unzip)
-    waiting, unassigned = _without_sidecar(homeless, layout)
+    placed, homeless = _by_place(rest, layout_of_rest, unzip, away if by_headers else None)
+    groups += placed
+    if by_headers:
+        studies, homeless = by_study(homeless, everything, groups, in_place, away)
+        groups += studies
+        packed, unassigned = _packed(homeless, unzip)
+        packed, left = _on_a_cd(packed, everything, in_place)
+        unassigned += [*left, *aside]
+    else:
+        packed, homeless = _packed(homeless, unzip)
+        waiting, unassigned = _without_sidecar(homeless, layout)
+        groups += waiting
     archives += packed
-    groups, unassigned = _with_their_archives([*groups, *waiting, *map(_archive_group, archives)], unassigned)
+    groups, unassigned = _with_their_archives([*groups, *map(_archive_group, archives)], unassigned)
     return Grouping(tuple(sorted(groups, key=lambda one: one.key)), tuple(unassigned))
 
 
-def _by_place(members: Sequence[Member], layout: Layout, unzip: bool) -> tuple[list[Group], list[Member]]:
-    """By folder, stem, list and header; what remains has no sidecar."""
+def _is_unheard(member: Member) -> bool:
+    """A JSON file of which nobody knows yet what it says: until then, it holds up the exams about it and claims none.
+    One that is written anew goes on claiming what it has."""
+    return member.kind is FileKind.SIDECAR and member.finding is None and member.owner is None
+
+
+def _is_shared(folder: str, sidecars: Sequence[Member], files: Sequence[Member], away: Collection[str]) -> bool:
+    """Whether, of the images, some are of a study that a sidecar speaks of, and some are of another."""
+    if any(key.startswith(f"{folder}/") and key != f"{folder}/" for key in away):
+        return True  # one of them has just begun to leave
+    if any(one.finding is None and one.owner not in (None, f"{folder}/") for one in sidecars):
+        return True  # as it was before it was written anew
+    facts = [member.finding.dicom for member in files if member.finding is not None and member.finding.dicom]
+    studies = {one.study for one in facts}
+    if len(studies) < 2:
+        return False
+    spoken = named_in(sidecars)
+    mine = {one.study for one in facts if ("study", one.study) in spoken or ("accession", one.accession) in spoken}
+    return bool(mine) and mine != studies
+
+
+def _on_a_cd(
+    packed: Sequence[Member], members: Iterable[Member], in_place: PlaceOf
+) -> tuple[list[Member], list[Member]]:
+    """An archive that came with other things is a part of those, such as a viewer's, and stays as it is."""
+    others = {
+        in_place(member.path)
+        for member in members
+        if not is_archive(member.path) and member.kind not in (FileKind.JUNK, FileKind.TEMPORARY)
+    }
+    left = [member for member in packed if in_place(member.path) and in_place(member.path) in others]
+    return [member for member in packed if member not in left], left
+
+
+def _by_place(
+    members: Sequence[Member], layout: Layout, unzip: bool, away: Collection[str] | None
+) -> tuple[list[Group], list[Member]]:
+    """By folder, stem, list and header; what remains has no sidecar. `away`: None where exams must have one."""
     owned: dict[str, list[Member]] = defaultdict(list)
     sidecars: dict[str, list[Member]] = defaultdict(list)
     found, rest = _apart(members)
@@ -105,7 +130,8 @@ def _by_place(members: Sequence[Member], layout: Layout, unzip: bool) -> tuple[l
     homeless: list[Member] = owned.pop(_NOWHERE, [])
     for folder, here in sidecars.items():
         files = owned.get(folder, [])
-        if _is_bundle_folder(folder, here, files, layout):
+        is_shared = away is not None and _is_shared(folder, here, files, away)
+        if not is_shared and _is_bundle_folder(folder, here, files, layout):
             groups.append(_folder_group(folder, here, files))
         else:
             packed, files = _packed(files, unzip)
@@ -166,14 +192,9 @@ def _with_their_archives(groups: Sequence[Group], loose: Sequence[Member]) -> tu
     found: list[Group] = []
     for one in sorted(groups, key=lambda one: one.key):
         mine = [homes.pop(folder) for folder in above(folder_of(one.key)) if folder in homes] if homes else []
-        found.append(replace(one, files=_by_path([*one.files, *mine])) if mine else one)
+        found.append(replace(one, files=by_path([*one.files, *mine])) if mine else one)
     taken = {member.path for one in found for member in one.files if is_unpacked(member.path)} if loose else set()
     return found, [member for member in loose if member.path not in taken]
-
-
-def folder_of(path: str) -> str:
-    """The folder part of a relative path; "" is the drop folder itself."""
-    return path.rpartition("/")[0]
 
 
 _NOWHERE = "/"  # no relative folder is called so
@@ -211,7 +232,7 @@ def _looks_flat(folder: str, sidecars: Sequence[Member], files: Sequence[Member]
     """A shared folder in which only the first of several exams has arrived yet: everything is named after the
     sidecar, and the sidecar is not named after the folder."""
     stems = {stem_of(sidecar.path).casefold(): 0 for sidecar in sidecars}
-    files = [file for file in files if file.kind in _OF_AN_EXAM]
+    files = [file for file in files if file.kind in OF_AN_EXAM]
     return (
         bool(files)
         and folder.rpartition("/")[2].removesuffix(UNPACKED).casefold() not in stems
@@ -231,7 +252,7 @@ def _study(sidecar: Member) -> str | None:
 
 
 def _folder_group(folder: str, sidecars: Sequence[Member], files: Sequence[Member]) -> Group:
-    return Group(folder + "/", exam_name(folder), folder, True, _by_path(sidecars), _by_path(files))
+    return Group(folder + "/", exam_name(folder), folder, True, by_path(sidecars), by_path(files))
 
 
 def _flat_groups(folder: str, sidecars: Sequence[Member], files: Sequence[Member]) -> tuple[list[Group], list[Member]]:
@@ -253,7 +274,7 @@ def _flat_groups(folder: str, sidecars: Sequence[Member], files: Sequence[Member
         else:
             mine[owner].append(member)
     groups = [
-        Group(exam[0].path, stem_of(exam[0].path), folder, False, tuple(exam), _by_path(mine[i]))
+        Group(exam[0].path, stem_of(exam[0].path), folder, False, tuple(exam), by_path(mine[i]))
         for i, exam in enumerate(exams)
     ]
     return groups, left
@@ -261,7 +282,7 @@ def _flat_groups(folder: str, sidecars: Sequence[Member], files: Sequence[Member
 
 def _exams(sidecars: Sequence[Member]) -> list[list[Member]]:
     exams: dict[str, list[Member]] = defaultdict(list)
-    for sidecar in _by_path(sidecars):
+    for sidecar in by_path(sidecars):
         exams[_study(sidecar) or f"/{sidecar.path}"].append(sidecar)
     return list(exams.values())
 
@@ -320,8 +341,8 @@ def _with(one: Group, more: Sequence[Member], arriving: int) -> Group:
     """A folder with files of its own takes what is in it; its sidecar alone may be one whose images lie elsewhere."""
     if not more and not arriving:
         return one
-    files = _by_path([*one.files, *more]) if more else one.files
-    takes_more = not one.is_folder or not any(member.kind in _OF_AN_EXAM for member in one.files)
+    files = by_path([*one.files, *more]) if more else one.files
+    takes_more = not one.is_folder or not any(member.kind in OF_AN_EXAM for member in one.files)
     return replace(one, files=files, is_unsure=takes_more and arriving > 0, arriving=arriving if takes_more else 0)
 
 
@@ -334,18 +355,11 @@ def _without_sidecar(files: Sequence[Member], layout: Layout) -> tuple[list[Grou
         (loose if not top or layout == "flat" else folders[top]).append(member)
     groups = []
     for top, found in folders.items():
-        if any(member.kind in _OF_AN_EXAM for member in found):
-            groups.append(Group(top + "/", exam_name(top), top, True, (), _by_path(found)))
+        if any(member.kind in OF_AN_EXAM for member in found):
+            groups.append(Group(top + "/", exam_name(top), top, True, (), by_path(found)))
         else:
             loose.extend(found)
     return groups, loose
-
-
-_OF_AN_EXAM = frozenset({FileKind.DICOM, FileKind.PDF, FileKind.UNKNOWN})
-
-
-def _by_path(members: Iterable[Member]) -> tuple[Member, ...]:
-    return tuple(sorted(members, key=lambda m: m.path))
 
 
 def _join(folder: str, path: str) -> str:

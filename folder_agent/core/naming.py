@@ -10,6 +10,14 @@ import unicodedata
 from collections.abc import Mapping
 
 UNPACKED_ZIP = ".unpacked.zip"  # how an archive's name ends that was unpacked: it is not unpacked again
+_LEFT_BESIDE = (
+    ".txt .log .md .xml .ini .cfg .inf .bak .lnk .url .exe .dll .bat .cmd .jar .htm .html .css .js "
+    ".jpg .jpeg .png .gif .bmp .ico .csv .doc .docx .xls .xlsx .ppt .pptx .rtf .zip .rar .7z "
+    ".md5 .sha1 .sha256 .ok .done .end .fin .flag .ready .complete .lock .lck .db .mp4 .avi"
+)
+_FOREIGN = frozenset(_LEFT_BESIDE.split())
+_OF_PROGRAMS = ".exe .dll .bat .cmd .com .msi .jar .class .so .dylib .app .inf .htm .html .js .chm .hlp"
+_PROGRAMS = frozenset(_OF_PROGRAMS.split())
 MAX_BYTES = 200  # UTF-8; a component may have 255, and ` (n)` must still fit
 
 # Besides what Windows forbids: control characters, lone surrogates, line separators, and the marks that reverse text,
@@ -48,6 +56,26 @@ def is_unpacked(path: str) -> bool:
 def is_archive(path: str) -> bool:
     """Whether the name is that of an archive that may be unpacked."""
     return path.casefold().endswith(".zip") and not is_unpacked(path)
+
+
+def is_cd_directory(path: str) -> bool:
+    """Whether it is the directory of a CD (DICOM PS3.10, chapter 8), by its name."""
+    return path.rpartition("/")[2].casefold().startswith("dicomdir")
+
+
+def is_plainly_foreign(path: str) -> bool:
+    """Whether the extension is one of things that people leave beside an exam; an empty one of those is no damage."""
+    return _extension(path) in _FOREIGN
+
+
+def is_program(path: str) -> bool:
+    """Whether the name is that of a program's file or of a page of one."""
+    return _extension(path) in _PROGRAMS
+
+
+def _extension(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return f".{name.rpartition('.')[2].casefold()}" if "." in name[1:] else ""
 
 
 def safe_name(name: str) -> str:

@@ -400,6 +400,21 @@ class Unpacker(Protocol):
         ...
 
 
+class StatusArea(Protocol):
+    """A folder beside a drop folder's exams for what the agent has to say; nothing in it is ever looked at as dropped.
+    Called from one thread at a time. Both raise AgentError (RETRY) where it is out of reach or may not be written."""
+
+    label: str  # how people are told where it is
+
+    def write(self, name: str, content: bytes, ours: Collection[str]) -> bool:
+        """Write the file, whole or not at all, unless one is there whose SHA-256 is not among `ours`: False then."""
+        ...
+
+    def remove(self, name: str, ours: Collection[str]) -> bool:
+        """Remove the file if there is one; False if there is one whose SHA-256 is not among `ours`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Lasting:
     """How long something has kept bundles from being sent, and how many."""

@@ -62,6 +62,7 @@ class Receipt:
     posted: str | None = None  # delivered.fingerprint of the exam information
     repeats: Problem | None = None  # by what it says that all of it had been delivered before
     folder: str | None = None  # where the files were in the drop folder, with its slash; None: not known
+    filled: tuple[tuple[str, str], ...] = ()  # fields that neither sidecar nor mapping gave, and where they came from
 
     def paths(self) -> list[str]:
         """Every file that lay beside the receipt when it was written."""
@@ -103,6 +104,7 @@ def _receipt(table: Mapping[str, Any]) -> Receipt:
         key=_text(table, "key"),
         posted=_posted(exam),
         repeats=_repeats(table.get("note")),
+        filled=_pairs(table.get("filled")),
         folder=folder if folder is None or folder == "" or _is_jailed(folder.removesuffix("/")) else None,
     )
 
@@ -198,6 +200,12 @@ def _answer(value: object) -> str | None:
     if isinstance(code, int) and isinstance(message, str):
         return json.dumps({"code": code, "message": message}, ensure_ascii=False)
     return message if isinstance(message, str) else None
+
+
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
+    """Texts by name; the first version wrote none."""
+    table = value if isinstance(value, dict) else {}
+    return tuple((name, where) for name, where in table.items() if isinstance(where, str))
 
 
 def _moment(table: Mapping[str, Any], name: str) -> float | None:

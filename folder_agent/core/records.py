@@ -133,6 +133,8 @@ class Finding:
     sidecar: SidecarReading | None = None
     problem: Problem | None = None
     digest: str | None = None  # of a PDF: SHA-256 of its bytes, which is what tells one report from another
+    study: str | None = None  # the StudyInstanceUID that a DICOM file still names though it is cut short
+    is_text: bool = False  # it cannot be read as what its name says, and looks like text
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from folder_agent.core.naming import owner_by_stem, stem_of
 from folder_agent.core.records import FileKind
 
 if TYPE_CHECKING:
-    from folder_agent.core.grouping import Group, Member
+    from folder_agent.core.groups import Group, Member
 
 _NAMING = ("accessNumber", "studyUid")  # what an exam's own folder is called by
 _SEVERAL = -1  # no exam's number

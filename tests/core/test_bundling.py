@@ -225,6 +225,8 @@ def test_without_a_sidecar_what_is_known_from_elsewhere_is_judged_by_quiet_and_n
     assert codes(judge(fresh, RULES, NOW, 0, elsewhere=lacking)) == ["FA-WAIT-QUIET"]
     stray = replace(alone, files=(image("X/1"), image("X/2", patient_id="P2")))
     assert codes(judge(stray, RULES, NOW, 0, elsewhere=known)) == ["FA-MISMATCH"]
+    unknown = replace(known, fields=(("accessNumber", "A1"),))
+    assert codes(judge(stray, RULES, NOW, 0, elsewhere=unknown)) == ["FA-MIXED"]
     by_sidecar = judge(folder(image("X/1")), RULES, NOW, 0, elsewhere=lacking)
     assert isinstance(by_sidecar, Complete)
 

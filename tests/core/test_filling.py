@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from folder_agent.core.errors import problem
 from folder_agent.core.exam import TEXT_FIELDS, exam_from
-from folder_agent.core.filling import KEYWORDS, UNCLEAR, filled, may_be_filled, origins, said
-from folder_agent.core.records import Counts, DicomFacts, Origin, SidecarReading
+from folder_agent.core.filling import KEYWORDS, UNCLEAR, filled, may_be_filled, origins, said, with_filled
+from folder_agent.core.groups import Group, Member
+from folder_agent.core.records import Counts, DicomFacts, FileKind, Finding, Origin, SidecarReading, Stamp
+from folder_agent.core.settling import Watched
 from folder_agent.core.sidecar import read_sidecar
 
+STILL = Watched(Stamp(1, 1, 1), 0.0)
 IMAGE = DicomFacts("1.2", "1.2.3", "1.2.4", "1.2.5", "1.2.1", "P1", "A1", is_image=True, is_report=False)
 GIVEN = {"patientId": "P1", "patientName": "张三", "patientSex": "M", "studyId": "S1", "accessNumber": "A1"}
 HEADER = {
@@ -152,3 +155,45 @@ def test_a_day_without_its_time_is_no_moment() -> None:
 def test_fields_that_may_be_filled_are_fields_of_the_gateway() -> None:
     assert set(KEYWORDS) <= set(TEXT_FIELDS)
     assert Origin.HEADER == "DICOM header"
+
+
+def member(path: str, **header: str | None) -> Member:
+    return Member(path, FileKind.DICOM, STILL, Finding(FileKind.DICOM, facts(**header)))
+
+
+def in_group(lacking: SidecarReading, *files: Member) -> SidecarReading:
+    first = Member("x.json", FileKind.SIDECAR, STILL, Finding(FileKind.SIDECAR, sidecar=lacking))
+    found = with_filled(Group("x.json", "x", "", False, (first,), files)).sidecars[0].finding
+    assert found is not None
+    assert found.sidecar is not None
+    return found.sidecar
+
+
+def test_what_the_files_disagree_about_is_told_with_two_of_them_and_refuses_what_is_required() -> None:
+    other = {**HEADER, "Modality": "MR", "StudyDescription": "CT NECK"}
+    full = in_group(reading(**GIVEN), member("1", **HEADER), member("2", **HEADER), member("3", **other))
+    (refuses,) = [one for one in full.problems if one.code == "FA-HEADERS-DIFFER"]
+    (warns,) = [one for one in full.warnings if one.code == "FA-HEADERS-DIFFER"]
+    assert (dict(refuses.values)["field"], dict(warns.values)["field"]) == ("modality", "studyDesc")
+    assert (warns.path, dict(warns.values)["other"]) == ("3", "1")
+    assert dict(warns.private) == {"ours": "CT HEAD", "theirs": "CT NECK"}
+    assert may_be_filled(full.problems)  # so that what is still to come is waited for
+
+
+def test_nothing_is_told_of_what_the_sidecar_gives() -> None:
+    full = in_group(reading(**GIVEN, modality="CT"), member("1", **HEADER), member("2", Modality="MR"))
+    assert not [one for one in (*full.problems, *full.warnings) if one.code.startswith("FA-HEADERS")]
+
+
+def test_an_age_that_nobody_understands_is_told_once() -> None:
+    full = in_group(reading(**GIVEN, modality="CT"), member("1", PatientAge="45"), member("2", PatientAge="045Y"))
+    told = [one for one in full.warnings if one.code == "FA-HEADERS-UNCLEAR"]
+    assert [(one.path, dict(one.values)["keyword"]) for one in told] == [("1", "PatientAge")]
+
+
+def test_a_captured_screen_says_nothing_of_the_modality_beside_images_that_were_measured() -> None:
+    screen = replace(facts(Modality="OT"), sop_class="1.2.840.10008.5.1.4.1.1.7.2")
+    photo = replace(facts(Modality="XC"), sop_class="1.2.840.10008.5.1.4.1.1.77.1.4")
+    assert filled(reading(), [facts(**HEADER), screen]).get("modality") == "CT"
+    assert filled(reading(), [screen]).get("modality") == "OT"
+    assert filled(reading(), [facts(**HEADER), photo]).get("modality") is None

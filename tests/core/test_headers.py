@@ -28,7 +28,7 @@ def facts(patient: str | None = "P1", *, is_image: bool = True, **said: str) -> 
 
 
 def exam(of: Sequence[DicomFacts]) -> SidecarReading:
-    reading = exam_of(of)
+    reading = exam_of([(f"IM{number}", one) for number, one in enumerate(of)])
     assert reading is not None
     return reading
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from folder_agent.core.lifecycle import BundleState, FileState
+from folder_agent.core.receipts import parse
 from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.shelving import RECEIPT, WHY, places
 from folder_agent.simulator.state import items_of
@@ -87,7 +88,7 @@ def agrees_on_the_drop(yard: Yard) -> Iterator[str]:
     """After the agent has looked: the open files of the ledger are those in the drop folder."""
     with closing(yard.ledger()) as ledger:
         known_paths = {file.path for file in ledger.open_files("ct")}
-    shelves = (yard.shelf_of("done"), yard.shelf_of("failed"))
+    shelves = (yard.shelf_of("done"), yard.shelf_of("failed"), yard.drop / "_STATUS")
     there = {path for path in yard.drop.rglob("*") if path.is_file() and not any(s in path.parents for s in shelves)}
     if known_paths != {path.relative_to(yard.drop).as_posix() for path in there}:
         yield f"the ledger knows of {sorted(known_paths)} in the drop folder"
@@ -111,6 +112,9 @@ def _of_bundle(yard: Yard, bundle: BundleRecord, files: list[FileRecord]) -> Ite
     there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     if notes - there:
         yield f"{bundle.name} has no {' and no '.join(sorted(notes - there))}"
+    told = parse((target / RECEIPT).read_bytes()) if RECEIPT in there and bundle.state is BundleState.DONE else None
+    if told is not None and (told.counts, told.access_number) != (bundle.counts, bundle.access_number):
+        yield f"the receipt of {bundle.name} tells of {told.counts}, and the ledger of {bundle.counts}"
     there -= notes
     inside = places([file.path for file in shelved])
     if there != set(inside.values()):

@@ -12,6 +12,7 @@ from typing import Any
 from folder_agent.core.lifecycle import BUNDLE_TABLE, FILE_TABLE
 from folder_agent.edges import durable, shelves
 from folder_agent.edges.drop_folder import RealDropFolder
+from folder_agent.edges.drop_folder.status_area import RealStatusArea
 from folder_agent.edges.gateway import HttpGateway
 from folder_agent.edges.gateway.dimse import Dimse
 from folder_agent.edges.gateway.encapsulate import Encapsulate
@@ -32,6 +33,7 @@ PORTS: tuple[tuple[str, type[Any]], ...] = (
     ("encapsulate", Encapsulate),
     ("drop", RealDropFolder),
     ("unpacker", RealUnpacker),
+    ("area", RealStatusArea),
 )
 # What the modules do to the disk, as the system is asked for it.
 SYSTEM_CALLS = ("fsync", "mkdir", "rename", "replace", "rmdir", "symlink", "unlink", "utime")

@@ -199,6 +199,21 @@ def _zipped(yard: Yard) -> None:
     yard.archive("CT1.zip", images=2)
 
 
+def _cd(yard: Yard) -> None:
+    """Two studies, one of which says all that is asked for, and what else lies on a CD."""
+    yard.settings('sidecar = "optional"', quiet_s=0.5)  # so that a slow machine, too, sees the whole CD first
+    for number in (0, 1):
+        yard.image(f"CD1/DICOM/ST1/IM{number}", number)
+    yard.image("CD1/DICOM/ST2/IM0", "nameless")
+    for place in ("CD1/AUTORUN.INF", "CD1/VIEWER/view.exe", "CD1/VIEWER/LICENSE"):
+        yard.write(place, f"{place}\n".encode())
+    yard.write("CD1/VIEWER/settings.json", b'{"status": "final"}')
+
+
+def _filled_in(yard: Yard) -> None:
+    yard.fill_in("CD1 #2", "CD1/CD1 #2.json", accessNumber="ACC2")
+
+
 TOLD = {"ACC1": {"imageCnt": 3, "pdfCnt": 1, "patientId": "P7001"}}
 WHOLE: dict[str, Any] = {"exams": TOLD, "instances": 3, "reports": 1}
 PROVEN = '[images]\nverify = "qido"\n'
@@ -323,6 +338,15 @@ SCENARIOS = (
     Scenario("sent ahead and found wrong", (Stage(_begun), Stage(_spoilt)), {"CT1": "REFUSED"}, instances=2),
     Scenario(
         "sent ahead and taken away", (Stage(_begun), Stage(_take_away)), {"CT1": "WITHDRAWN"}, instances=2, kills=6
+    ),
+    Scenario(
+        "a CD of two studies, one with a template",
+        (Stage(_cd), Stage(_filled_in)),
+        {"CD1 ACC1": "DONE", "CD1 #2": "WITHDRAWN", "CD1": "DONE"},
+        exams={"ACC1": {"imageCnt": 2, "patientId": "P7001"}, "ACC2": {"imageCnt": 1, "patientSex": "M"}},
+        instances=3,
+        in_full=(0,),
+        kills=24,
     ),
     Scenario("overdue", (Stage(_overdue),), {"CT1": "FAILED"}),
     Scenario(

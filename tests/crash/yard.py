@@ -21,9 +21,11 @@ from tests.servers.storescp import ScriptedScp
 from tests.site import FIELDS, PDF, Site, dicom
 
 NOTES = ("receipt", "WHY")  # and those of an earlier round, "WHY (earlier).txt"
+TEMPLATE = ".json.template"
 IMAGES = 6  # that are there to be dropped
 SOP = "1.2.840.99.{}"
 ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104.1"
+SAID = {"patient_sex": "M", "study_id": "S1"}
 
 
 @dataclass
@@ -44,8 +46,9 @@ class Yard:
     def gateway(self) -> Simulator:
         return self.site.gateway
 
-    def image(self, place: str, number: int) -> None:
-        """Drop image `number`, always the same instance with the same bytes."""
+    def image(self, place: str, number: int | str) -> None:
+        """Drop image `number`, always the same instance with the same bytes. "nameless": one of another study, without
+        an accession number."""
         self._copy(self.materials / f"{number}.dcm", place)
 
     def report(self, place: str) -> None:
@@ -71,6 +74,13 @@ class Yard:
                 archive.writestr(zipfile.ZipInfo(name), content)
         self.write(place, packed.getvalue())
         self.dropped.update(hashlib.sha256(content).hexdigest() for content in files.values())
+
+    def fill_in(self, name: str, place: str, **values: str) -> None:
+        """Fill in the template of that name, and save it as a sidecar."""
+        there = self.drop / "_STATUS" / (name + TEMPLATE)
+        assert there.exists(), f"{sorted(self.drop.rglob('*'))} {self.site.states()}"
+        content = json.loads(there.read_text("utf-8-sig"))
+        self.write(place, json.dumps(content | values).encode())
 
     def write(self, place: str, content: bytes) -> None:
         """Drop a file, or write it anew."""
@@ -112,7 +122,7 @@ class Yard:
         """Every file in the drop folder and on its shelves, but our notes."""
         for top in self.roots():
             for path in top.rglob("*"):
-                if path.is_file() and not path.name.startswith(NOTES):
+                if path.is_file() and not path.name.startswith(NOTES) and not path.name.endswith(TEMPLATE):
                     yield path
 
     def roots(self) -> list[Path]:
@@ -137,10 +147,10 @@ class Yard:
         """The ledger, for looking into it while no agent runs; to be closed."""
         return open_ledger(settings.load(self.site.config(), {}).ledger.url or "")
 
-    def settings(self, *lines: str) -> None:
+    def settings(self, *lines: str, quiet_s: float = 0.2) -> None:
         """Lines of the drop folder's settings from now on."""
         shelves = [f"{which} = {json.dumps(str(self.shelf / which))}" for which in ("done", "failed") if self.shelf]
-        self.site.drop_lines = "\n".join(["quiet_s = 0.2", *shelves, *lines]) + "\n"
+        self.site.drop_lines = "\n".join([f"quiet_s = {quiet_s}", *shelves, *lines]) + "\n"
 
     def _copy(self, source: Path, place: str) -> None:
         self._forget(place)
@@ -165,6 +175,7 @@ def make_materials(folder: Path) -> None:
     """The images that are dropped, made once: each trial drops the same."""
     folder.mkdir(parents=True)
     for number in range(IMAGES):
-        dicom(folder / f"{number}.dcm", instance=SOP.format(number), pixels=bytes([number]) * 2048)
+        dicom(folder / f"{number}.dcm", instance=SOP.format(number), pixels=bytes([number]) * 2048, **SAID)
+    dicom(folder / "nameless.dcm", instance=SOP.format(99), study="1.2.840.2", accession="", **SAID)
     with Simulator(folder / "gateway"):
         pass  # its certificate is made once, too

@@ -3,8 +3,9 @@
 A case of tests/gallery/drops/ is a folder: `drop/` is what lies in the drop folder, `then-1/`, `then-2/` … what is
 dropped after that, each as soon as nothing moves any more; `settings.toml` what stands in its table (may be missing);
 `expected.json` how it ends: the exit code, the state of each bundle by its name, what is on the shelves (but our
-notes), what was posted, in this order if there are several drops, what is said of files that belong to no exam; and,
-if it asks for them, how many images and reports were `sent`, and what `show` says of the last bundle (`told`).
+notes), what was posted, in this order if there are several drops, what is said of files that belong to no exam, which
+templates of sidecars wait to be filled in (if any do); and, if it asks for them, how many images and reports were
+`sent`, and what `show` says of the last bundle (`told`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def files_of(shelf: Path) -> dict[str, list[str]]:
 def outcome(site: Site) -> dict[str, Any]:
     code = site.once()
     told = json.loads(CliRunner().invoke(app, ["status", "--json", "--config", str(site.config())]).stdout)
-    return {
+    templates = sorted(path.name for path in site.drop.glob("_STATUS/*"))
+    return ({"templates": templates} if templates else {}) | {
         "code": code,
         "states": {name: state for name, state in site.states().items() if state != "WITHDRAWN"},
         "done": files_of(site.drop / "done"),

@@ -141,7 +141,7 @@ def test_usage(site: Site, tmp_path: Path) -> None:
     file = written(tmp_path)
     assert attempt(site, file, "--drop", "mr").exit_code == 2
     assert attempt(site, tmp_path / "none.json").exit_code == 2
-    assert attempt(site, tmp_path).exit_code == 2
+    assert attempt(site, tmp_path, "--images", str(tmp_path)).exit_code == 2
     with site.config.open("a", encoding="utf-8") as settings_file:
         settings_file.write(f"\n[[drops]]\nname = 'mr'\npath = '{tmp_path / 'mr'}'\n")
     asked = attempt(site, file)

@@ -14,6 +14,7 @@ from folder_agent.core.sidecar.listing import MAX_LISTED
 from folder_agent.core.sidecar.parsing import MAX_DEPTH, parsed
 from folder_agent.core.sidecar.reading import Reader
 from folder_agent.core.sidecar.wording import MAX_TOLD, Unreadable
+from folder_agent.core.template import HELP, is_from_template
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_LISTED", "MAX_TOLD", "encoding_of", "read_sidecar"]
 
@@ -35,4 +36,6 @@ def read_sidecar(content: bytes, mapping: SiteMapping = NO_MAPPING) -> SidecarRe
         document = parsed(text)
     except Unreadable as error:
         return SidecarReading(encoding=encoding, problems=(error.problem,))
+    if is_from_template(document):
+        document, mapping = {key: value for key, value in document.items() if key != HELP}, NO_MAPPING
     return Reader(document, mapping).reading(encoding)

@@ -17,6 +17,7 @@ from folder_agent.core.filling import Said, said
 from folder_agent.core.records import DicomFacts
 from folder_agent.edges.drop_folder.dicom_bytes import (
     CutShort,
+    Damaged,
     FileBytes,
     InflatedBytes,
     Source,
@@ -118,14 +119,24 @@ def read_dicom(file: BinaryIO, size: int, has_preamble: bool) -> DicomFacts | Di
         if start.is_directory:
             return DicomDirectory()
         walk(start.source, start.syntax, _WANTED, PURPOSES, found, welcome=_TOLD.keys() - _WANTED)
-    except (CutShort, Unreadable):
+    except Damaged as damage:
+        damage.study = _study(found)
         if has_preamble or {_SOP_CLASS, _SOP_INSTANCE} <= found.values.keys():
             raise
         return None
     if not has_preamble and not {_SOP_CLASS, _SOP_INSTANCE} <= found.values.keys():
         return None
-    facts = _facts(found, start)
+    try:
+        facts = _facts(found, start)
+    except Damaged as damage:
+        damage.study = _study(found)
+        raise
     return facts if has_preamble and start.named else replace(facts, data_at=start.at)
+
+
+def _study(found: Elements) -> str | None:
+    uid = ascii_of(found.values.get(_STUDY, b""))
+    return uid if _UID.fullmatch(uid) else None
 
 
 def _start(source: FileBytes) -> _Start:

@@ -15,8 +15,14 @@ _MOST_INFLATED = 64 * 1024**3  # bytes
 _FREE, _RATIO = 256 * 1024**2, 200  # so many bytes may come of however little, and so many times its size of more
 
 
-class CutShort(Exception):
-    """The bytes end before what was announced; the text says where, and holds no value of the file."""
+class Damaged(Exception):
+    """What is wrong with a DICOM file; the text holds no value of the file."""
+
+    study: str | None = None  # the StudyInstanceUID, if that could be read all the same
+
+
+class CutShort(Damaged):
+    """The bytes end before what was announced; the text says where."""
 
 
 class TooFew(CutShort):
@@ -26,8 +32,8 @@ class TooFew(CutShort):
         super().__init__(f"{wanted} bytes announced, {there} there")
 
 
-class Unreadable(Exception):
-    """The bytes are there and make no sense as DICOM; the text holds no value of the file."""
+class Unreadable(Damaged):
+    """The bytes are there and make no sense as DICOM."""
 
 
 class Source(Protocol):

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from folder_agent.core.errors import Problem, problem
 from folder_agent.core.mapping import NO_MAPPING, SiteMapping
+from folder_agent.core.naming import is_plainly_foreign
 from folder_agent.core.records import FileKind, Finding, Stamp
 from folder_agent.core.sidecar import MAX_BYTES, read_sidecar
 from folder_agent.edges.drop_folder import pdf
@@ -24,13 +25,14 @@ from folder_agent.edges.drop_folder.dicom import (
     read_dicom,
 )
 from folder_agent.edges.drop_folder.dicom_bytes import CutShort, Unreadable
-from folder_agent.edges.drop_folder.names import claims_to_be_of_an_exam, is_plainly_foreign, kind_by_name
+from folder_agent.edges.drop_folder.names import claims_to_be_of_an_exam, kind_by_name
 from folder_agent.edges.drop_folder.opening import NotAFile, open_for_reading, why_not
 from folder_agent.edges.paths import is_gone, is_link, matches
 
 # A sidecar that is still being written breaks in these ways; nothing else that is wrong with one mends itself.
 _BROKEN = frozenset({"FA-SIDECAR-EMPTY", "FA-SIDECAR-JSON", "FA-SIDECAR-ENCODING"})
 _BLOCK = 1024 * 1024  # bytes
+_CONTROLS = frozenset({*range(32), 127} - set(b"\t\n\f\r"))
 _BY_NAME_ALONE = frozenset({FileKind.TEMPORARY, FileKind.JUNK, FileKind.MARKER})
 
 
@@ -94,9 +96,9 @@ def _dicom(file: BinaryIO, head: bytes, path: str, size: int) -> Finding | None:
     try:
         facts = read_dicom(file, size, has_preamble(head))
     except CutShort as cut:
-        return Finding(FileKind.UNKNOWN, problem=_cut_short(path, str(cut)))
+        return Finding(FileKind.UNKNOWN, problem=_cut_short(path, str(cut)), study=cut.study)
     except Unreadable as nonsense:
-        return Finding(FileKind.UNKNOWN, problem=_unreadable(path, str(nonsense)))
+        return Finding(FileKind.UNKNOWN, problem=_unreadable(path, str(nonsense)), study=nonsense.study)
     if facts is None:
         return None
     if isinstance(facts, DicomDirectory):
@@ -112,8 +114,13 @@ def _neither(head: bytes, name: str, path: str, size: int) -> Finding:
     if not any(head):  # a copy that set the length first and broke off, whatever the file was to be
         return Finding(FileKind.UNKNOWN, problem=_unreadable(path, "only zeros"))
     if claims_to_be_of_an_exam(name):
-        return Finding(FileKind.UNKNOWN, problem=_unreadable(path, "no DICM, no %PDF-"))
+        return Finding(FileKind.UNKNOWN, problem=_unreadable(path, "no DICM, no %PDF-"), is_text=_is_text(head))
     return Finding(FileKind.FOREIGN)
+
+
+def _is_text(head: bytes) -> bool:
+    """No control characters but those of text: whatever its encoding, no image and no part of one begins so."""
+    return not _CONTROLS.intersection(head)
 
 
 def _cut_short(path: str, detail: str) -> Problem:

@@ -21,12 +21,6 @@ _JUNK = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "dicomdir", LEASE_NA
 # A bundle that somebody drops back brings our notes with it; its next round may have renamed them.
 _OUR_NOTES = re.compile(r"(why|receipt)( \((\d+|earlier)\))*\.(txt|json)( \((\d+|earlier)\))*")
 _DICOM_OR_PDF = frozenset({"", ".dcm", ".dicom", ".dic", ".ima", ".img", ".pdf"})
-_LEFT_BESIDE = (
-    ".txt .log .md .xml .ini .cfg .inf .bak .lnk .url .exe .dll .bat .cmd .jar .htm .html .css .js "
-    ".jpg .jpeg .png .gif .bmp .ico .csv .doc .docx .xls .xlsx .ppt .pptx .rtf .zip .rar .7z "
-    ".md5 .sha1 .sha256 .ok .done .end .fin .flag .ready .complete .lock .lck .db .mp4 .avi"
-)
-_FOREIGN = frozenset(_LEFT_BESIDE.split())
 
 
 def kind_by_name(name: str, marker: str | None) -> FileKind | None:
@@ -62,8 +56,3 @@ def claims_to_be_of_an_exam(name: str) -> bool:
     """Whether the name says DICOM or PDF: by extension, by having none, or by ending in a number as UIDs do."""
     extension = PurePosixPath(name.lower()).suffix
     return extension in _DICOM_OR_PDF or extension[1:].isdigit()
-
-
-def is_plainly_foreign(name: str) -> bool:
-    """Whether the extension is one of things that people leave beside an exam; an empty one of those is no damage."""
-    return PurePosixPath(name.lower()).suffix in _FOREIGN
