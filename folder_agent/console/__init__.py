@@ -5,6 +5,6 @@ thread carries it out. Nothing here is waited for by a delivery.
 """
 
 from folder_agent.console.live import Live
-from folder_agent.console.server import Console, serving
+from folder_agent.console.serving import serving
 
-__all__ = ["Console", "Live", "serving"]
+__all__ = ["Live", "serving"]

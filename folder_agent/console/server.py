@@ -1,4 +1,4 @@
-"""Serving the console: one thread with an event loop of its own, beside the agent; or a word on why it is not served.
+"""The console's server: one thread with an event loop of its own, beside the agent.
 
 Listens at one address. Whatever happens here, the agent goes on.
 """
@@ -9,8 +9,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 
 import uvicorn
@@ -28,37 +28,13 @@ from folder_agent.console.jobs import Job
 from folder_agent.console.live import Live
 from folder_agent.console.pulse import Pulse
 from folder_agent.core.catalogue import failure
-from folder_agent.core.errors import AgentError, problem
-from folder_agent.core.ports import Publisher
+from folder_agent.core.errors import problem
 from folder_agent.edges.ledger import open_ledger
-from folder_agent.edges.logs import LogPublisher
 from folder_agent.settings import Settings
 
 DAYS = 35  # of the calendar
 _STOP_S = 5.0
 _BACKLOG = 64
-
-
-@contextmanager
-def serving(settings: Settings, assembly: Assembly, live: Live, publisher: Publisher | None = None) -> Iterator[None]:
-    """The console while this lasts, if the settings want one; what keeps it from being served is told, and no more."""
-    console: Console | None = None
-    if settings.console.listen != "off":
-        try:
-            console = Console(settings, assembly, live)
-            console.start()
-        except AgentError as error:
-            (publisher or LogPublisher()).notice(error.problem.masked())
-            console = None
-        except Exception as error:  # noqa: BLE001  whatever keeps the console from being served, deliveries go on
-            (publisher or LogPublisher()).fault(error)
-            console = None
-    try:
-        yield
-    finally:
-        live.close()
-        if console is not None:
-            console.stop()
 
 
 class Console:

@@ -22,7 +22,8 @@ import httpx
 
 from folder_agent import settings
 from folder_agent.assembly import Assembly
-from folder_agent.console import Console, Live
+from folder_agent.console import Live
+from folder_agent.console.server import Console
 from folder_agent.core.errors import problem
 from folder_agent.core.lifecycle import BundleState, FileState
 from folder_agent.core.records import BundleRecord, Counts, FileKind, FileRecord, Stamp

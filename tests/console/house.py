@@ -15,7 +15,8 @@ import httpx
 
 from folder_agent import settings
 from folder_agent.assembly import Assembly
-from folder_agent.console import Console, Live
+from folder_agent.console import Live
+from folder_agent.console.server import Console
 from folder_agent.core.records import BundleRecord
 from folder_agent.edges import logs
 from folder_agent.simulator import Simulator
