@@ -6,7 +6,6 @@ Touches stdout and stderr.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from folder_agent.checkup.documents import as_text
 from folder_agent.core.catalogue import Language
 from folder_agent.core.naming import visible
 from folder_agent.core.status import Phrase
@@ -67,7 +67,7 @@ def say_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object; non-ASCII text stays readable."""
     if sys.stdout is not None:
         with suppress(OSError, ValueError):
-            sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+            sys.stdout.write(as_text(dict(value)))
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from folder_agent import settings
-from folder_agent.assembly import answer_rules
-from folder_agent.checkup.reports import MOST_DONE, Report, show_report, status_report
-from folder_agent.checkup.sidecars import encoding_in, receipt_of
+from folder_agent.checkup import documents
+from folder_agent.checkup.reports import MOST_DONE, Report
 from folder_agent.cli.printing import columns, say, say_json
 from folder_agent.core.catalogue import Language
 from folder_agent.core.errors import AgentError
@@ -25,8 +24,7 @@ def status(config: Path, *, as_json: bool, language: Language) -> int:
     """Print what waits and what failed. Returns 0. Raises SettingsError, AgentError."""
     loaded = settings.load(config)
     with reading(loaded) as ledger:
-        rules = {drop.name: answer_rules(drop) for drop in loaded.drops}
-        report = status_report(ledger, time.time(), list(rules), rules, loaded.sync.limit or ())
+        report = documents.of_status(loaded, ledger, time.time())
         is_new = ledger is None
     if as_json:
         say_json(report)
@@ -43,12 +41,7 @@ def show(config: Path, name: str, *, as_json: bool, language: Language) -> int:
         if ledger is None or not found:
             say(no_such(name, language), to_stderr=True)
             return 1
-        report = show_report(ledger, found[0], found[1:])
-        files = ledger.files_of(found[0].id)
-    folder = next((drop.path for drop in loaded.drops if drop.name == found[0].drop), None)
-    report["bundle"]["encoding"] = encoding_in(folder, found[0], files)
-    receipt = receipt_of(found[0])
-    report["bundle"]["filled"] = None if receipt is None else dict(receipt.filled)
+        report = documents.of_bundle(loaded, ledger, found)
     if as_json:
         say_json(report)
     else:

@@ -1,4 +1,4 @@
-"""What machines read: whether it lives and can work, its metrics, and the same objects as `status` and `show`."""
+"""What machines read: whether it lives and can work, its metrics, and the documents of `status` and `show`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from folder_agent import __version__
-from folder_agent.assembly import answer_rules
-from folder_agent.checkup.reports import iso, show_report, status_report, why_of
+from folder_agent.checkup import documents
+from folder_agent.checkup.reports import iso, why_of
 from folder_agent.console.context import Context
 from folder_agent.console.views import place_of, wanted_of
 from folder_agent.core.records import BundleRecord
@@ -53,18 +53,17 @@ def readyz(context: Context, _given: Mapping[str, str]) -> Answer:
 
 
 def status(context: Context, _given: Mapping[str, str]) -> Answer:
-    """The object of `folder-agent status --json`."""
-    rules = {drop.name: answer_rules(drop) for drop in context.settings.drops}
-    limits, tallies = context.settings.sync.limit or (), context.pulse.tallies()
-    return _json(status_report(context.ledger, time.time(), list(rules), rules, limits, tallies))
+    """The document of `folder-agent status --json`."""
+    report = documents.of_status(context.settings, context.ledger, time.time(), context.pulse.tallies())
+    return Answer(documents.as_text(report))
 
 
 def bundle(context: Context, given: Mapping[str, str]) -> Answer:
-    """The object of `folder-agent show BUNDLE --json`, but for the sidecar's encoding, which is not in the ledger."""
+    """The document of `folder-agent show BUNDLE --json`."""
     found = context.ledger.find_bundles(given["name"])
     if not found:
         return _json({"error": "there is no such bundle"}, 404)
-    return _json(show_report(context.ledger, found[0], found[1:]))
+    return Answer(documents.as_text(documents.of_bundle(context.settings, context.ledger, found)))
 
 
 def bundles(context: Context, given: Mapping[str, str]) -> Answer:

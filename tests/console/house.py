@@ -25,6 +25,7 @@ from tests.site import Site, dicom, sidecar
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_drop"
 _NOT_DROPPED = shutil.ignore_patterns("__pycache__", "*.py", "README.md")
 PATIENT = "张三丰"
+AT_REST = {"GATHERING", "DONE", "REFUSED", "WITHDRAWN"}
 
 
 @dataclass
@@ -114,4 +115,5 @@ def fill(made: House) -> None:
     made.drop("too-many", images=3, declared=1, folder="mr")
     made.until("waits-for-images", "GATHERING")
     made.until("too-many", "REFUSED")
-    wait_for(lambda: made.assembly.ledger.tallies().bundles.get("DONE", 0) >= 4, 60)
+    tallies = made.assembly.ledger.tallies
+    wait_for(lambda: (found := tallies().bundles).get("DONE", 0) >= 4 and found.keys() <= AT_REST, 60)
