@@ -132,7 +132,7 @@ class GatewaySettings(Section):
 
 class ImagesSettings(Section):
     transport: Literal["stow", "dimse", "none"] = "stow"
-    verify: Literal["none", "qido"] = "none"
+    verify: Literal["none", "qido", "stgcmt"] = "none"
     qido_url: str | None = None  # by default the address of STOW-RS
 
     @field_validator("qido_url")
@@ -171,6 +171,8 @@ class DimseSettings(Section):
     fingerprint: str | None = None
     cert_file: Path | None = None
     key_file: Path | None = None  # None: it is in cert_file, too
+    commitment_port: int | None = Field(None, ge=1, le=65535)  # None: reports come on our own association only
+    commitment_wait_s: float = Field(60, gt=0, le=600)
 
     _titles = field_validator("called_ae", "calling_ae")(checked_ae_title)
     _fingerprint = field_validator("fingerprint")(checked_fingerprint)
@@ -183,6 +185,8 @@ class DimseSettings(Section):
             raise ValueError("key_file needs cert_file")
         if not self.tls and (self.ca_file or self.fingerprint or self.cert_file):
             raise ValueError("certificates are of no use without tls = true")
+        if self.tls and self.commitment_port is not None and self.cert_file is None:
+            raise ValueError("commitment_port with tls = true needs cert_file: the gateway is shown it when it calls")
         return self
 
 
@@ -363,6 +367,10 @@ class Settings(Section):
             raise ValueError('[images] transport = "dimse" needs host in [dimse]')
         if self.images.verify != "none" and self.images.transport == "none":
             raise ValueError("[images] verify asks for images that were sent, but [images] sends nothing")
+        if self.images.verify == "stgcmt" and self.images.transport != "dimse":
+            raise ValueError(
+                '[images] verify = "stgcmt" asks the DICOM node for storage commitment: it needs transport = "dimse"'
+            )
         if self.images.verify == "qido":
             self._check_studies()
         if self.reports.transport == "encapsulate" and self.images.transport == "none":

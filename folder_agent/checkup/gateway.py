@@ -182,6 +182,11 @@ def _transports(settings: Settings) -> Iterator[Check]:
         yield ok("images", "影像不由本程序发送", "images reach the gateway another way")
     if settings.images.verify == "qido":
         yield from guarded("verify", lambda: _search(settings), 3 * gateway.timeout_s + _SPARE_S)
+    elif settings.images.verify == "stgcmt":
+        from folder_agent.checkup import dicom_node
+
+        within_s = 3 * gateway.timeout_s + _SPARE_S
+        yield from guarded("verify", lambda: dicom_node.examine_commitment(settings), within_s)
     if settings.reports.transport == "form":
         url = gateway.url + settings.form.path
         yield ok("reports", f"PDF 报告上传到 {url}", f"PDF reports are uploaded to {url}")

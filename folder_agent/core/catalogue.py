@@ -672,6 +672,23 @@ CATALOGUE: dict[str, Reason] = {
         "It is asked again by itself, and nothing fails for it. If that lasts, look at verify in [images], or tell the "
         "gateway's operator.",
     ),
+    "FA-GW-NO-REPORT": _reason(
+        RETRY,
+        "前置机在 {seconds} 秒内没有回报存储确认({detail})",
+        "会自动再问,不会因此失败;若一直如此,请在前置机上核对本程序的 AE 标题、地址和端口([dimse] commitment_port),"
+        "并检查防火墙。",
+        "the gateway has not reported on its storage commitment within {seconds} s ({detail})",
+        "It is asked again by itself, and nothing fails for it. If that lasts, see what the gateway knows of us (our "
+        "AE title, our address, the commitment_port of [dimse]), and whether a firewall lets its call in.",
+    ),
+    "FA-GW-NO-COMMITMENT": _reason(
+        HOLD,
+        "前置机不提供存储确认({detail})",
+        "请前置机管理员启用 Storage Commitment Push Model,或修改设置 [images] verify;之后自动继续。",
+        "the gateway does not offer storage commitment ({detail})",
+        "Have its operator enable the Storage Commitment Push Model, or change verify in [images]; it then goes on by "
+        "itself.",
+    ),
     "FA-EXHAUSTED": _reason(
         REFUSE,
         "{hours} 小时内重试 {attempts} 次均失败",
@@ -693,6 +710,14 @@ CATALOGUE: dict[str, Reason] = {
         "恢复后自动继续;请检查共享与权限。",
         "the drop folder cannot be reached ({detail})",
         "It goes on by itself; check the share and its rights.",
+    ),
+    "FA-COMMITMENT-PORT": _reason(
+        HOLD,
+        "无法打开接收存储确认的端口 {port}({detail})",
+        "请检查是否被其他程序占用,或修改 [dimse] commitment_port(前置机上也要改);之后自动继续。",
+        "the port {port} for reports on storage commitment cannot be opened ({detail})",
+        "See whether another program has it, or change commitment_port in [dimse] (and at the gateway); it goes on by "
+        "itself afterwards.",
     ),
     "FA-FOLDER-UNLISTED": _reason(
         WAIT,

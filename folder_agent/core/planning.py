@@ -18,7 +18,8 @@ from folder_agent.core.records import BundleRecord
 from folder_agent.core.retrying import RetryRules, delay, is_exhausted
 
 AGAIN_S = 2.0  # before a bundle that changed under our hands is sent again, so that a flickering file costs little
-_CHANGED, _UNPROVEN = "FA-CHANGED", "FA-GW-UNPROVEN"
+_CHANGED = "FA-CHANGED"
+_UNPROVEN = frozenset({"FA-GW-UNPROVEN", "FA-GW-NO-REPORT"})
 
 # Failures of our own side: neither the bundle nor the gateway can help them, however long they last.
 BLAMELESS = frozenset({"FA-DROP-GONE", "FA-DISK-FULL", "FA-SHELF", "FA-LEDGER", "FA-STOPPING"})
@@ -92,7 +93,7 @@ def _counts(error: AgentError) -> bool:
     """Whether the bound on retrying runs: not while somebody else holds a file, nor while our own side or the gateway
     as a whole is away or does not say what it has. Such a time may last for days, and must not be held against the
     exams that met it."""
-    return error.disposition is not Disposition.WAIT and error.problem.code not in BLAMELESS | OUTAGES | {_UNPROVEN}
+    return error.disposition is not Disposition.WAIT and error.problem.code not in BLAMELESS | OUTAGES | _UNPROVEN
 
 
 def exhausted(attempts: int, rules: RetryRules) -> Problem:

@@ -288,7 +288,7 @@ class Proof(Protocol):
 
     def held(self, claims: Sequence[Claim]) -> Mapping[int, bool]:
         """Whether the receiver has each of these files that it accepted, by their ids. What cannot be asked for is
-        left out. Raises AgentError, FA-GW-UNPROVEN (RETRY) where the receiver does not say."""
+        left out. Raises AgentError, FA-GW-UNPROVEN or FA-GW-NO-REPORT (RETRY) where the receiver does not say."""
         ...
 
 

@@ -22,6 +22,7 @@ from folder_agent.simulator import Simulator
 from tests.contracts.fake_clock import FakeClock
 from tests.contracts.fake_gateway import DUPLICATE, FakeGateway, Lost
 from tests.contracts.fake_shelves import Held
+from tests.servers.committing import CommittingScp
 from tests.servers.storescp import CT, EXPLICIT, ScriptedScp, abort, keep_and_abort
 from tests.site import FIELDS, PDF, TOKEN, dicom
 
@@ -261,6 +262,22 @@ class DimseWorld(RealWorld):
         self.scp.stop()
 
 
+class StgcmtWorld(DimseWorld):
+    """What has come by C-STORE is asked for by storage commitment."""
+
+    scp: CommittingScp
+
+    def sections(self) -> dict[str, object]:
+        images = {"transport": "dimse", "verify": "stgcmt"}
+        return {"images": images, "dimse": {"host": "127.0.0.1", "port": self.scp.port}}
+
+    def lose(self, file: Outgoing) -> None:
+        self.scp.lose(file.sop_instance or "")
+
+    def say_nothing(self) -> None:
+        self.scp.action_status = 0x0110
+
+
 @pytest.fixture(params=["fake", "real", "dimse"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "fake":
@@ -435,7 +452,7 @@ def test_a_report_travels_with_the_exams_identity(world: World) -> None:
         assert [file.access_number for file in world.simulator.received().files] == ["ACC1"]
 
 
-@pytest.fixture(params=["fake", "qido"])
+@pytest.fixture(params=["fake", "qido", "stgcmt"])
 def proving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """A gateway that is asked what it has."""
     if request.param == "fake":
@@ -443,9 +460,14 @@ def proving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         fake.fake.prove()
         yield fake
         return
-    real = QidoWorld(tmp_path, request.getfixturevalue("simulator"))
-    yield real
-    real.real.close()
+    simulator = request.getfixturevalue("simulator")
+    with contextlib.ExitStack() as stack:
+        if request.param == "qido":
+            real: RealWorld = QidoWorld(tmp_path, simulator)
+        else:
+            real = StgcmtWorld(tmp_path, simulator, stack.enter_context(CommittingScp()))
+        yield real
+        real.real.close()
 
 
 def proof_of(world: World) -> Proof:

@@ -22,7 +22,7 @@ from folder_agent.edges.drop_folder.dicom import data_set_begins
 from folder_agent.edges.drop_folder.opening import open_for_reading
 from folder_agent.edges.gateway import dimse, pace
 from folder_agent.edges.gateway.dimse import Dimse, Node, echo
-from folder_agent.edges.gateway.dimse.line import Line
+from folder_agent.edges.gateway.dimse.line import line_to
 from folder_agent.edges.gateway.dimse.messages import ABORT_REQUEST, RELEASE_REQUEST, command_pdus
 from folder_agent.edges.gateway.multipart import BLOCK, Reading
 from folder_agent.edges.paths import stamp_of
@@ -450,7 +450,7 @@ def test_the_receivers_bound_on_pdus_is_kept(tmp_path: Path, most: int) -> None:
 
 
 def test_nagles_algorithm_is_off(scp: ScriptedScp) -> None:
-    line = Line(scp.node(), lambda: False)
+    line = line_to(scp.node(), lambda: False)
     assert line._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     line.close()
 

@@ -35,6 +35,10 @@ def load(folder: Path, text: str) -> Settings:
         ("[dimse]\nhost = 'h'\ntls = true\nkey_file = 'a.pem'\n", "key_file needs cert_file"),
         ("[dimse]\nhost = 'h'\ntls = true\nfingerprint = 'sha256:12'\n", "dimse.fingerprint"),
         ("[dimse]\nhost = 'h'\nport = 0\n", "dimse.port"),
+        ("[images]\nverify = 'stgcmt'\n", 'it needs transport = "dimse"'),
+        ("[dimse]\nhost = 'h'\ncommitment_port = 0\n", "dimse.commitment_port"),
+        ("[dimse]\nhost = 'h'\ncommitment_wait_s = 0\n", "dimse.commitment_wait_s"),
+        ("[dimse]\nhost = 'h'\ntls = true\ncommitment_port = 11113\n", "needs cert_file"),
     ],
 )
 def test_what_cannot_work_is_told_with_its_key(tmp_path: Path, text: str, told: str) -> None:

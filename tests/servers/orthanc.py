@@ -76,8 +76,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Start one that keeps everything in `folder`, and end it with SIGTERM."""
+def running_orthanc(folder: Path, **more: object) -> Iterator[Orthanc]:
+    """Start one that keeps everything in `folder`, and end it with SIGTERM. `more`: settings of its own."""
     binary, plugin = _binary(), _plugin()
     assert binary and plugin
     certificate = make_certificate(folder, "orthanc")
@@ -94,6 +94,7 @@ def running_orthanc(folder: Path) -> Iterator[Orthanc]:
         "AuthenticationEnabled": False,
         "RemoteAccessAllowed": False,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        **more,
     }
     file = folder / "orthanc.json"
     file.write_text(json.dumps(settings), encoding="utf-8")

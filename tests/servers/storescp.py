@@ -140,6 +140,7 @@ class ScriptedScp:
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_CONN_OPEN, self._opened),
         ]
+        handlers += self._more(ae)
         self._lock = threading.Lock()
         self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
         self.port = self._server.server_address[1]
@@ -155,6 +156,10 @@ class ScriptedScp:
             self._server.shutdown()
             for sock in self._sockets:  # pynetdicom leaves one open whose other end is gone
                 sock.close()
+
+    def _more(self, ae: AE) -> list[Any]:
+        """What else it can do: its contexts are added, its handlers returned."""
+        return []
 
     def node(self, **changes: Any) -> Node:
         return node(self.port, **changes)

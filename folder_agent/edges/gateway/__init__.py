@@ -101,6 +101,13 @@ def _reports(settings: Settings, link: Link, reading: Reading, images: Transport
 def _proof(settings: Settings, link: Link, should_stop: ShouldStop) -> AskedProof | None:
     if settings.images.verify == "qido":
         return AskedProof(Qido(link, qido_url(settings), should_stop))
+    if settings.images.verify == "stgcmt":
+        # Imported where it is wanted, as below.
+        from folder_agent.edges.gateway.dimse import Commitment, node_of, place_of
+
+        node = node_of(settings.dimse, settings.gateway.timeout_s)
+        place, wait_s = place_of(settings.dimse), settings.dimse.commitment_wait_s
+        return AskedProof(Commitment(node, place, wait_s, should_stop))
     return None
 
 

@@ -82,9 +82,12 @@ _ERRNO = {
     errno.EHOSTUNREACH: "host unreachable",
     errno.ENETUNREACH: "network unreachable",
     errno.ETIMEDOUT: "timed out",
+    errno.EADDRINUSE: "address in use",
+    errno.EACCES: "not permitted",
 }
 # winsock's numbers (WSAE…), which Python passes on for some calls instead of the C names.
 _WINSOCK = {10051: "network unreachable", 10053: "connection aborted", 10054: "connection reset"}
+_WINSOCK |= {10013: "not permitted", 10048: "address in use"}
 _WINSOCK |= {10060: "timed out", 10061: "connection refused", 10065: "host unreachable"}
 
 

@@ -17,13 +17,14 @@ from folder_agent.core.records import Acceptance, Outgoing
 from folder_agent.edges.drop_folder.dicom import data_set_begins
 from folder_agent.edges.drop_folder.dicom_bytes import CutShort, Unreadable
 from folder_agent.edges.gateway.dimse.association import Association
+from folder_agent.edges.gateway.dimse.commitment import Commitment, check_offered
 from folder_agent.edges.gateway.dimse.contexts import Pair, numbered, pair_of, voyages
 from folder_agent.edges.gateway.dimse.messages import IMPLICIT, VERIFICATION
-from folder_agent.edges.gateway.dimse.node import Node, node_of
+from folder_agent.edges.gateway.dimse.node import Node, node_of, place_of
 from folder_agent.edges.gateway.dimse.verdicts import unwanted, verdict
 from folder_agent.edges.gateway.multipart import Body, Reading, ShouldStop
 
-__all__ = ["Dimse", "Node", "echo", "node_of"]
+__all__ = ["Commitment", "Dimse", "Node", "check_offered", "echo", "node_of", "place_of"]
 
 _REPORT_FILES, _REPORT_S = 100, 0.5  # acceptances are told in batches: each costs the ledger a synchronous write
 

@@ -6,15 +6,15 @@ Touches the network by a Line, from one thread. Every method raises AgentError f
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, problem
 from folder_agent.edges.gateway.dimse import messages
 from folder_agent.edges.gateway.dimse.contexts import Pair
-from folder_agent.edges.gateway.dimse.line import Line
+from folder_agent.edges.gateway.dimse.line import Line, line_to
 from folder_agent.edges.gateway.dimse.node import Node
-from folder_agent.edges.gateway.dimse.verdicts import abortion, rejection
+from folder_agent.edges.gateway.dimse.talk import Talk, expect
 from folder_agent.edges.gateway.multipart import ShouldStop
 
 _FAREWELL_S = 5.0  # how long a receiver may take to agree that all is said
@@ -28,12 +28,13 @@ class Association:
     def __init__(self, node: Node, contexts: Mapping[int, Pair], should_stop: ShouldStop) -> None:
         request = messages.associate_request(node.called_ae, node.calling_ae, contexts)
         self._message_id = 0
-        self._line = Line(node, should_stop)
+        self._line: Line = line_to(node, should_stop)
         try:
             self._line.send(request)
             kind, pdu = self._line.receive()
-            self._expect(messages.ACCEPTED, kind, pdu)
+            expect(messages.ACCEPTED, kind, pdu)
             self.agreement = messages.agreement(pdu, contexts)
+            self.talk = Talk(self._line, self.agreement.most_bytes)
         except BaseException:
             self.abort()
             raise
@@ -58,6 +59,12 @@ class Association:
         context = next(iter(self.agreement.contexts.values()))
         self._line.send(messages.command_pdus(context, messages.echo_request(number), self.agreement.most_bytes))
         return self._status(number)
+
+    def ask(self, pair: Pair, request: Callable[[int], bytes], data: bytes) -> int:
+        """Send a request with a data set, made for its message id, which is returned. What comes is for `talk`."""
+        number = self._next_id()
+        self.talk.say(self.agreement.contexts[pair], request(number), data)
+        return number
 
     def release(self) -> None:
         """End it in good order. What was stored stays so, whatever the receiver has to say to this."""
@@ -90,24 +97,16 @@ class Association:
         command, is_last = bytearray(), False
         while not is_last:
             kind, pdu = self._line.receive()
-            self._expect(messages.DATA, kind, pdu)
-            for part, is_last in messages.fragments(pdu):  # noqa: B007 - the last one says whether to go on
-                command += part
+            if kind == messages.RELEASE:
+                self._line.say_last(messages.RELEASE_RESPONSE)
+            expect(messages.DATA, kind, pdu)
+            for part in messages.fragments(pdu):
+                if part.is_command:
+                    command += part.content
+                    is_last = part.is_last
             if len(command) > _MOST_COMMAND:
                 raise failure(problem("FA-GW-ANSWER", detail="longer than expected"))
         found = messages.response(bytes(command))
         if not found.answers(number):
             raise failure(problem("FA-GW-ANSWER", detail="it answers another request"))
         return found.status
-
-    def _expect(self, wanted: int, kind: int, pdu: bytes) -> None:
-        if kind == wanted:
-            return
-        if kind == messages.REJECTED:
-            raise rejection(pdu)
-        if kind == messages.ABORT:
-            raise abortion(pdu)
-        if kind == messages.RELEASE:
-            self._line.say_last(messages.RELEASE_RESPONSE)
-            raise failure(problem("FA-GW-BROKEN", detail="association released by the receiver"))
-        raise failure(problem("FA-GW-ANSWER", detail="it is not the DICOM that was expected"))

@@ -29,12 +29,14 @@ _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class Line:
     """One connection. Everything raises AgentError: unreachable, broken, timed out, not trusted, or FA-STOPPING."""
 
-    def __init__(self, node: Node, should_stop: ShouldStop) -> None:
-        self._timeout_s = node.timeout_s
+    def __init__(self, sock: socket.socket, timeout_s: float, should_stop: ShouldStop) -> None:
+        """Over a socket that is connected, which is closed with it."""
+        self._timeout_s = timeout_s
         self._should_stop = should_stop
         self._early = bytearray()  # what came while we were still sending
+        self.has_ended = False  # the other side was seen to hang up
         self._pace = Pace()
-        self._socket = _connected(node)
+        self._socket = sock
 
     def send(self, data: bytes | bytearray) -> None:
         """Send all of it, each piece within the timeout, and all of it not slower than the least rate."""
@@ -60,13 +62,16 @@ class Line:
         if not self._early:
             self._socket.settimeout(0)
             try:
-                self._early += self._socket.recv(_READ)
+                came = self._socket.recv(_READ)
             except _NOTHING_YET:
                 return False
             except ssl.SSLError as error:  # an alert, which the next send would not repeat
                 raise socket_fault(error, self._timeout_s, is_connecting=False) from None
             except OSError:
+                self.has_ended = True
                 return False  # the next send says it better
+            self._early += came
+            self.has_ended = not came
         return bool(self._early)
 
     def say_last(self, data: bytes) -> None:
@@ -120,6 +125,11 @@ class Line:
         if left_s <= 0:
             raise socket_fault(TimeoutError(), self._timeout_s, is_connecting=False)
         self._socket.settimeout(min(_TICK_S, left_s))
+
+
+def line_to(node: Node, should_stop: ShouldStop) -> Line:
+    """A new connection to the node."""
+    return Line(_connected(node), node.timeout_s, should_stop)
 
 
 def _acknowledge_at_once(sock: socket.socket) -> None:

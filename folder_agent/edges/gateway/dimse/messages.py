@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from pynetdicom import dsutils
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF
@@ -29,9 +30,10 @@ ACCEPTED, REJECTED, DATA, RELEASE, RELEASED, ABORT = 2, 3, 4, 5, 6, 7  # PDU typ
 RELEASE_REQUEST, RELEASE_RESPONSE = (bytes((kind, 0, 0, 0, 0, 4, 0, 0, 0, 0)) for kind in (RELEASE, RELEASED))
 ABORT_REQUEST = bytes((ABORT, 0, 0, 0, 0, 4, 0, 0, 0, 0))
 
-VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
+VERIFICATION = "1.2.840.10008.1.1"
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 MOST_FRAGMENT = 128 * 1024  # bytes, if the receiver sets no bound of its own
-_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _OUR_MOST = 16384  # bytes of a PDU that we want to receive
 _STORE, _ECHO, _RESPONSE = 0x0001, 0x0030, 0x8000  # command fields (PS3.7 E.1)
 _NO_DATA_SET, _WITH_DATA_SET = 0x0101, 0x0001
@@ -65,10 +67,20 @@ class Response:
         return self.to == request and self.command in (_STORE | _RESPONSE, _ECHO | _RESPONSE)
 
 
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A presentation data value (PS3.8 E.2)."""
+
+    context: int
+    is_command: bool
+    is_last: bool
+    content: bytes
+
+
 def associate_request(called: str, calling: str, contexts: Mapping[int, Pair]) -> bytes:
     """An A-ASSOCIATE-RQ."""
     request = A_ASSOCIATE()
-    request.application_context_name = _APPLICATION_CONTEXT
+    request.application_context_name = APPLICATION_CONTEXT
     request.called_ae_title, request.calling_ae_title = called, calling
     proposed = []
     for number, pair in contexts.items():
@@ -76,6 +88,12 @@ def associate_request(called: str, calling: str, contexts: Mapping[int, Pair]) -
         context.context_id = number
         proposed.append(context)
     request.presentation_context_definition_list = proposed
+    request.user_information = about_us()
+    return A_ASSOCIATE_RQ(request).encode()
+
+
+def about_us() -> list[Any]:
+    """The user information of an association (PS3.7 D.3.3.1, D.3.3.2)."""
     most, implementation, version = (
         MaximumLengthNotification(),
         ImplementationClassUIDNotification(),
@@ -84,8 +102,7 @@ def associate_request(called: str, calling: str, contexts: Mapping[int, Pair]) -
     most.maximum_length_received = _OUR_MOST
     implementation.implementation_class_uid = ours.UID
     version.implementation_version_name = ours.VERSION
-    request.user_information = [most, implementation, version]
-    return A_ASSOCIATE_RQ(request).encode()
+    return [most, implementation, version]
 
 
 def agreement(pdu: bytes, contexts: Mapping[int, Pair]) -> Agreement:
@@ -97,9 +114,9 @@ def agreement(pdu: bytes, contexts: Mapping[int, Pair]) -> Agreement:
         most_bytes = answer.maximum_length_received or 0
         results = {result.context_id: result for result in answer.presentation_context_definition_results_list}
     except Exception:  # noqa: BLE001 - whatever a library raises over what the receiver sent is the receiver's fault
-        raise _not_understood() from None
+        raise not_understood() from None
     if 0 < most_bytes < 8 or not results:  # not one byte of a data set would fit; nothing is said of any context
-        raise _not_understood()
+        raise not_understood()
     taken, refused = {}, {}
     for number, pair in contexts.items():
         result = results.get(number)
@@ -112,26 +129,26 @@ def agreement(pdu: bytes, contexts: Mapping[int, Pair]) -> Agreement:
 
 def store_request(number: int, sop_class: str, sop_instance: str) -> bytes:
     """A C-STORE-RQ command (PS3.7 9.3.1.1), of medium priority."""
-    return _command(
+    return encoded(
         {
-            0x0002: _uid(sop_class),
-            0x0100: _number(_STORE),
-            0x0110: _number(number),
-            0x0700: _number(0),
-            0x0800: _number(_WITH_DATA_SET),
-            0x1000: _uid(sop_instance),
+            0x0002: ui(sop_class),
+            0x0100: us(_STORE),
+            0x0110: us(number),
+            0x0700: us(0),
+            0x0800: us(_WITH_DATA_SET),
+            0x1000: ui(sop_instance),
         }
     )
 
 
 def echo_request(number: int) -> bytes:
     """A C-ECHO-RQ command (PS3.7 9.3.5.1)."""
-    return _command(
+    return encoded(
         {
-            0x0002: _uid(VERIFICATION),
-            0x0100: _number(_ECHO),
-            0x0110: _number(number),
-            0x0800: _number(_NO_DATA_SET),
+            0x0002: ui(VERIFICATION),
+            0x0100: us(_ECHO),
+            0x0110: us(number),
+            0x0800: us(_NO_DATA_SET),
         }
     )
 
@@ -168,15 +185,18 @@ def _fragment_header(size: int, context: int, bits: int) -> bytes:
     return struct.pack(">BBLLBB", DATA, 0, size + 6, size + 2, context, bits)
 
 
-def fragments(pdu: bytes) -> list[tuple[bytes, bool]]:
-    """The parts of commands in a P-DATA-TF PDU, and whether each is its command's last."""
+def fragments(pdu: bytes) -> list[Fragment]:
+    """What a P-DATA-TF PDU holds."""
     try:
         decoded = P_DATA_TF()
         decoded.decode(pdu)
-        values = [item.presentation_data_value or b"\0" for item in decoded.presentation_data_value_items]
-        return [(value[1:], bool(value[0] & _LAST)) for value in values if value[0] & _COMMAND]
+        items = [
+            (item.presentation_context_id or 0, item.presentation_data_value or b"\0")
+            for item in decoded.presentation_data_value_items
+        ]
     except Exception:  # noqa: BLE001 - as above
-        raise _not_understood() from None
+        raise not_understood() from None
+    return [Fragment(context, bool(it[0] & _COMMAND), bool(it[0] & _LAST), it[1:]) for context, it in items]
 
 
 def response(command: bytes) -> Response:
@@ -185,23 +205,26 @@ def response(command: bytes) -> Response:
         found = dsutils.decode(BytesIO(command), True, True)
         return Response(int(found.MessageIDBeingRespondedTo), int(found.CommandField), int(found.Status))
     except Exception:  # noqa: BLE001 - as above
-        raise _not_understood() from None
+        raise not_understood() from None
 
 
-def _command(elements: Mapping[int, bytes]) -> bytes:
+def encoded(elements: Mapping[int, bytes]) -> bytes:
     """Elements of group 0000 in implicit VR little endian, behind their length (PS3.7 6.3.1)."""
     body = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements.items())
     return struct.pack("<HHLL", 0, 0, 4, len(body)) + body
 
 
-def _number(value: int) -> bytes:
+def us(value: int) -> bytes:
+    """A number of two bytes."""
     return struct.pack("<H", value)
 
 
-def _uid(value: str) -> bytes:
+def ui(value: str) -> bytes:
+    """A UID, of even length."""
     raw = value.encode("ascii", "replace")
     return raw + bytes(len(raw) % 2)
 
 
-def _not_understood() -> AgentError:
+def not_understood() -> AgentError:
+    """What the receiver says makes no sense."""
     return failure(problem("FA-GW-ANSWER", detail="it is not the DICOM that was expected"))

@@ -26,6 +26,25 @@ class Node:
         return f"dicom://{self.host}:{self.port}/{self.called_ae}"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where we listen for the receiver's reports."""
+
+    port: int
+    context: ssl.SSLContext | None = None  # None: without TLS
+
+
+def place_of(dimse: DimseSettings) -> Place | None:
+    """Where the receiver may call us, if anywhere. Raises AgentError as `node_of` does."""
+    if dimse.commitment_port is None:
+        return None
+    if not dimse.tls or dimse.cert_file is None:  # the settings see to it that TLS has a certificate
+        return Place(dimse.commitment_port)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    show_certificate(context, dimse.cert_file, dimse.key_file)
+    return Place(dimse.commitment_port, context)
+
+
 def node_of(dimse: DimseSettings, timeout_s: float) -> Node:
     """The node of the settings. Raises AgentError (FA-GW-TLS or FA-GW-CLIENT-CERT, HOLD) for unusable certificates."""
     context = make_context(dimse.ca_file, dimse.fingerprint) if dimse.tls else None
