@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from folder_agent.agent.acceptances import Acceptances
 from folder_agent.agent.ahead import Ahead
 from folder_agent.agent.dossier import Dossier, dossier_of
 from folder_agent.agent.earlier import Earlier, passes_soon
@@ -98,6 +99,7 @@ class Bundles:
         self._corrections: dict[str, tuple[Correction, float]] = {}  # by key; from when on (monotonic)
         self._accepted: dict[int, Problem] = {}  # by an operator's order, as they are
         self._to_refuse: dict[int, Problem] = {}  # by an operator's order, as soon as nobody works on them
+        self.acceptances = Acceptances(intake.drop.name, ledger)
         for bundle in ledger.open_bundles():
             if bundle.drop == intake.drop.name:
                 self.keep(bundle)
@@ -166,7 +168,10 @@ class Bundles:
         hear one again changes nothing."""
         for order in orders:
             bundle = self.open.get(order.bundle_id or 0)
-            if bundle is None or bundle.state in ON_THE_WAY_TO_A_SHELF:
+            if bundle is None:
+                self.acceptances.hear(order)
+                continue
+            if bundle.state in ON_THE_WAY_TO_A_SHELF:
                 continue
             why = {"why": order.reason or "-"}
             if order.act == Act.REFUSE:
@@ -312,6 +317,8 @@ class Bundles:
             elsewhere=reading if not one.sidecars else None,
             accepted=None if bundle is None else self._accepted.get(bundle.id),
         )
+        if self._is_accepted_now(one, bundle, verdict, reading):
+            return self._judge(judged, now)
         if correction is not None:
             verdict = self._corrects(one, correction, now)
         elif isinstance(verdict, Complete) and (other := self._other_of_the_study(one, reading)) is not None:
@@ -322,6 +329,18 @@ class Bundles:
         is_ready = isinstance(verdict, Waiting) and verdict.is_ready
         judged.ready_since = (now if judged.ready_since is None else judged.ready_since) if is_ready else None
         return _Case(judged, one, reading, verdict)
+
+    def _is_accepted_now(
+        self, one: Group, bundle: BundleRecord | None, verdict: Verdict, reading: SidecarReading | None
+    ) -> bool:
+        """Whether it is what an operator has accepted in failed/, and that has not been known before."""
+        if bundle is not None and bundle.id in self._accepted:
+            return False
+        order = self.acceptances.order_for(one, verdict, reading)
+        if order is None or (bundle := bundle or self._open_bundle(one, reading)) is None:
+            return False
+        self.hear([self.acceptances.take_over(order, bundle.id)])
+        return True
 
     def _act(self, case: _Case, verdict: Verdict, now: float) -> float:
         """Let the ledger know; when to judge again."""

@@ -1,4 +1,5 @@
-"""Correct: where only a corrected sidecar was dropped for what lies in failed/, bring both together, and back.
+"""Correct: where only a corrected sidecar was dropped for what lies in failed/, bring both together, and back. What an
+operator has accepted as it lies there comes back by the same way.
 
 The corrected one is taken into the bundle's folder in failed/, and the whole goes back as an operator's `retry` would
 put it: at no moment does a part of it lie in the drop folder. What is under way stands in the ledger, so that the next
@@ -11,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from folder_agent.agent.acceptances import Acceptances
 from folder_agent.agent.desk import Desk
 from folder_agent.agent.workers import Workers
 from folder_agent.core.catalogue import failure
@@ -18,7 +20,7 @@ from folder_agent.core.corrections import Correction
 from folder_agent.core.errors import AgentError, Problem, problem
 from folder_agent.core.folders import left_by
 from folder_agent.core.ports import Clock, Ledger, Publisher
-from folder_agent.core.records import Stamp
+from folder_agent.core.records import BundleRecord, Stamp
 
 AGAIN_S = 30.0  # before what failed is tried again
 _CHANGED = "FA-CHANGED"
@@ -26,11 +28,12 @@ _CHANGED = "FA-CHANGED"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One correction, or (without one) whatever an earlier process left to be finished."""
+    """One correction, or what was accepted in failed/; neither: whatever an earlier process left to be finished."""
 
     desk: Desk
     correction: Correction | None = None
     bundle_id: int = 0
+    accepted: BundleRecord | None = None  # by an operator, as it lies in failed/
 
 
 class Correcting:
@@ -49,11 +52,20 @@ class Correcting:
         """Hear what came of it."""
         for job, trouble in self._workers.results():
             again_at = float("inf") if trouble is None else self._clock.monotonic() + AGAIN_S
+            job.desk.hinted.set()
+            if job.accepted is not None:
+                self._came_back(job.desk.bundles.acceptances, job.accepted.id, trouble, again_at)
+                continue
             self._finish_at[job.desk.name] = again_at
             if job.correction is not None:
                 job.desk.bundles.busy.discard(job.bundle_id)
                 job.desk.bundles.corrected(job.correction, trouble)
-            job.desk.hinted.set()
+
+    def _came_back(self, orders: Acceptances, bundle_id: int, trouble: Problem | None, again_at: float) -> None:
+        if trouble is None:
+            orders.returned(bundle_id)
+        elif orders.put_off(bundle_id, again_at):
+            self._publisher.notice(trouble.masked())
 
     def dispatch(self, desks: Iterable[Desk]) -> None:
         """Give the thread its next job, if it has none. What is under way is finished first."""
@@ -66,7 +78,11 @@ class Correcting:
             finish_at = self._finish_at.get(desk.name, 0.0)
             if finish_at <= now:
                 self._workers.submit(Job(desk))
-            elif finish_at == float("inf") and (found := desk.bundles.next_correction(now)) is not None:
+            elif finish_at < float("inf"):
+                continue
+            elif (accepted := desk.bundles.acceptances.next_return(now)) is not None:
+                self._workers.submit(Job(desk, accepted=accepted))
+            elif (found := desk.bundles.next_correction(now)) is not None:
                 bundle_id, correction = found
                 desk.bundles.busy.add(bundle_id)
                 self._workers.submit(Job(desk, correction, bundle_id))
@@ -81,6 +97,9 @@ class Correcting:
 
     def _run(self, job: Job) -> Problem | None:
         try:
+            if job.accepted is not None:
+                _put_back(job.desk, job.accepted.target or "", job.accepted.name)
+                return None
             under_way = _read(self._ledger.recall(_name(job.desk)))
             if under_way is not None:
                 self._carry_out(job.desk, *under_way)
@@ -103,8 +122,7 @@ class Correcting:
             self._ledger.remember(name, _written(correction, is_taken=True))
         own, _ = left_by([correction.path], correction.key)
         shelves.tidy(own)
-        if not shelves.is_free(correction.target):  # else an interrupted try has put it back
-            shelves.put_back(correction.target, correction.name, correction.into)
+        _put_back(desk, correction.target, correction.name, correction.into)
         self._ledger.remember(name, None)
 
     def _take(self, desk: Desk, correction: Correction) -> bool:
@@ -116,6 +134,12 @@ class Correcting:
             if error.problem.code != _CHANGED:
                 raise
             return False
+
+
+def _put_back(desk: Desk, target: str, name: str, into: str = "") -> None:
+    shelves = desk.setup.shelves
+    if not shelves.is_free(target):  # else an interrupted try has put it back
+        shelves.put_back(target, name, into)
 
 
 def _name(desk: Desk) -> str:

@@ -90,16 +90,26 @@ def _retry(loaded: settings.Settings, ledger: Ledger, bundle: BundleRecord) -> O
     return Outcome(bundle, _AGAIN, is_retried=True)
 
 
-def _put_back(loaded: settings.Settings, bundle: BundleRecord) -> Outcome:
+def why_not_back(loaded: settings.Settings, bundle: BundleRecord) -> Phrase | None:
+    """Why a bundle that was refused or failed cannot be brought back from failed/; None if it can."""
     if bundle.is_open or bundle.target is None:
-        return Outcome(bundle, _LEAVING)
+        return _LEAVING
     drop = next((drop for drop in loaded.drops if drop.name == bundle.drop), None)
     if drop is None:
-        return Outcome(bundle, _NO_DROP)
+        return _NO_DROP
+    try:
+        return _LOST_TARGET if shelves_of(drop).is_free(bundle.target) else None
+    except AgentError as error:
+        masked = error.problem.masked()
+        return Phrase(explain(masked, "zh"), explain(masked, "en"))
+
+
+def _put_back(loaded: settings.Settings, bundle: BundleRecord) -> Outcome:
+    if (why_not := why_not_back(loaded, bundle)) is not None or bundle.target is None:
+        return Outcome(bundle, why_not or _LEAVING)
+    drop = next(drop for drop in loaded.drops if drop.name == bundle.drop)
     shelves = shelves_of(drop)
     try:
-        if shelves.is_free(bundle.target):
-            return Outcome(bundle, _LOST_TARGET)
         where = str(drop.path / from_text(shelves.put_back(bundle.target, bundle.name)))
     except AgentError as error:
         masked = error.problem.masked()

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from folder_agent.checkup.again import knock, try_again
+from folder_agent.checkup.again import knock, try_again, why_not_back
 from folder_agent.checkup.sidecars import shown_name
 from folder_agent.console.access import Visitor
 from folder_agent.console.context import Context
 from folder_agent.console.jobs import Job
 from folder_agent.console.views import acts_for
+from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.records import Act, BundleRecord, Deed
 from folder_agent.core.status import Phrase
 from folder_agent.edges.ledger import PeeweeLedger
@@ -28,6 +29,14 @@ _MOST_REASON, _MOST_AT_ONCE = 500, 500
 _NOT_NOW = Phrase("它的状态已变,现在不能这样做", "it has moved on: this cannot be done now")
 _REFUSED = Phrase("将移入 failed/,并写明原因", "it goes to failed/, with the reason")
 _ACCEPTED = Phrase("将按现有文件的数量发送", "it is sent as it is, with the counts of the files that are there")
+_BROUGHT_BACK = Phrase(
+    "将从 failed/ 移回投放目录,按现有文件的数量发送",
+    "it is brought back from failed/, and sent as it is, with the counts of the files that are there",
+)
+_NEVER = Phrase(
+    "不能按现状接受:只有文件多于声明的检查可以;它的问题必须更正",
+    "it cannot be accepted as it is: only more files than declared can be; what is wrong with it has to be mended",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,10 @@ class Told:
 def act(context: Context, visitor: Visitor, record: BundleRecord, name: str, reason: str) -> Told:
     """One act on one bundle."""
     if not acts_for(record)[name]:
-        return Told(record, _NOT_NOW)
+        is_wrong = name == "accept" and record.state is BundleState.REFUSED and not record.is_open
+        return Told(record, _NEVER if is_wrong else _NOT_NOW)
+    if name == "accept" and not record.is_open and (why_not := why_not_back(context.settings, record)) is not None:
+        return Told(record, why_not)
     if name in _WITH_REASON and not reason:
         return Told(record, _NOT_NOW, needs_reason=True)
     kind = ACTS[name]
@@ -54,7 +66,8 @@ def act(context: Context, visitor: Visitor, record: BundleRecord, name: str, rea
             told = Told(record, outcome.words, outcome.is_retried)
         else:
             knock(ledger)
-            told = Told(record, _REFUSED if kind is Act.REFUSE else _ACCEPTED, is_done=True)
+            accepted = _ACCEPTED if record.is_open else _BROUGHT_BACK
+            told = Told(record, _REFUSED if kind is Act.REFUSE else accepted, is_done=True)
     _changed(context)
     return told
 

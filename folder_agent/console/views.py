@@ -16,6 +16,7 @@ from folder_agent.console import charts, origins, tail
 from folder_agent.console.charts import Bar
 from folder_agent.console.context import SHORT, Asked, Context, Helpers
 from folder_agent.console.pulse import Snapshot, Span
+from folder_agent.core.acceptance import is_acceptable
 from folder_agent.core.catalogue import Language, explain
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import BundleState
@@ -276,7 +277,8 @@ def acts_for(record: BundleRecord) -> dict[str, bool]:
         and not record.is_open
         and record.target is not None,
         "refuse": is_open,
-        "accept": state is BundleState.GATHERING and any(one.code in _COUNTABLE for one in record.reasons),
+        "accept": is_acceptable(record)
+        or (state is BundleState.GATHERING and any(one.code in _COUNTABLE for one in record.reasons)),
     }
 
 

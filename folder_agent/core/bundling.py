@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from folder_agent.core import checking, delivered, filling, headers, unpacking
+from folder_agent.core import acceptance, checking, delivered, filling, headers, unpacking
 from folder_agent.core.catalogue import disposition
 from folder_agent.core.delivered import Content, Past
 from folder_agent.core.errors import Disposition, Problem, problem
@@ -141,7 +141,7 @@ def _judge(
     problems = every_problem(group, reading, rules)
     missing = _missing(group, reading, rules, quiet_at, now, past) if reading and accepted is None else ()
     if accepted is not None:
-        problems = tuple(one for one in problems if one.code != "FA-TOO-MANY")
+        problems = acceptance.without_counts(problems)
     if missing and (not problems or (rules.fill and filling.may_be_filled(problems))):
         return Waiting(missing, quiet_at if quiet_at > now else None)
     if not problems:

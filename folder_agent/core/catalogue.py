@@ -411,9 +411,11 @@ CATALOGUE: dict[str, Reason] = {
     "FA-TOO-MANY": _reason(
         REFUSE,
         "文件多于声明:{field} 声明 {declared},实际 {found}",
-        "请核对是否混入其他检查的文件。" + _REDROP_ZH,
+        "请核对是否混入其他检查的文件。" + _REDROP_ZH + "如全部属于该检查,可在控制台中「按现状接受」。",
         "more files than declared: {field} says {declared}, but {found} are there",
-        "Check whether another exam's files slipped in. " + _REDROP_EN,
+        "Check whether another exam's files slipped in. "
+        + _REDROP_EN
+        + " If all of them belong to it, the console can accept it as it is.",
     ),
     "FA-MISMATCH": _reason(
         REFUSE,

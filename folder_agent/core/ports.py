@@ -175,7 +175,7 @@ class Ledger(Protocol):
         ...
 
     def orders(self) -> list[Deed]:
-        """The operators' orders for open bundles, oldest first."""
+        """The operators' orders for open bundles, and those to accept what was refused and is closed, oldest first."""
         ...
 
     def history(self, bundle_id: int) -> list[HistoryEntry]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Browser, Page
 
 from folder_agent import settings
@@ -49,6 +51,54 @@ def test_a_bundle_that_waits_is_accepted_as_it_is(browser: Browser, own: House) 
     assert exam["imageCnt"] == 2
     receipt = json.loads((Path(done.target or "") / "receipt.json").read_text(encoding="utf-8"))
     assert "FA-OPERATOR-ACCEPTED" in [one["code"] for one in receipt["warnings"]]
+
+
+def test_more_files_than_declared_are_accepted_out_of_failed(browser: Browser, own: House) -> None:
+    own.drop("plenty", images=3, declared=1)
+    number = own.until("plenty", "REFUSED").id
+    shelved(own, "plenty")
+    with looking(browser, own) as page:
+        page.goto(f"{own.url}/bundles/{number}")
+        page.click("#act-accept")
+        assert "imageCnt says 1, but 3 are there" in page.locator("main").inner_text()
+        page.fill("#reason", "the PACS counted wrong")
+        page.click("#yes")
+        page.wait_for_selector("h1 >> text=What came of it")
+        assert "brought back from failed/" in page.locator("main").inner_text()
+        done = own.until("plenty", "DONE")
+        page.goto(f"{own.url}/bundles/{done.id}")
+        assert "the PACS counted wrong" in page.locator("main").inner_text()
+    with own.client() as client:
+        assert "does not lie in failed/ any more" in insist(client, number, 409)
+    assert done.id > number
+    assert [exam["imageCnt"] for exam in own.site.received().exams.values()] == [3]
+    receipt = json.loads((Path(done.target or "") / "receipt.json").read_text(encoding="utf-8"))
+    assert "FA-OPERATOR-ACCEPTED" in [one["code"] for one in receipt["warnings"]]
+    assert "counted wrong" not in own.site.logs()
+
+
+def test_what_is_refused_for_anything_else_can_never_be_accepted(browser: Browser, own: House) -> None:
+    own.drop("mixed", images=2, declared=1)
+    dicom(own.site.drops["ct"] / "mixed" / "IM9.dcm", patient="SOMEBODY-ELSE")
+    number = own.until("mixed", "REFUSED").id
+    shelved(own, "mixed")
+    with looking(browser, own) as page:
+        page.goto(f"{own.url}/bundles/{number}")
+        assert page.locator("#act-accept").count() == 0
+        assert "cannot be accepted as it is" in page.locator("#never-accept").inner_text()
+    with own.client() as client:
+        assert "cannot be accepted as it is" in insist(client, number, 409)
+    assert own.assembly.ledger.deeds_of(number) == []
+
+
+def insist(client: httpx.Client, number: int, status: int) -> str:
+    """Accept it without having been offered that; the answer."""
+    token = re.search('name="csrf" value="([0-9a-f]+)"', client.get(f"/bundles/{number}").text)
+    assert token is not None
+    form = {"csrf": token[1], "sure": "yes", "reason": "I insist"}
+    answer = client.post(f"/bundles/{number}/accept", data=form)
+    assert answer.status_code == status
+    return answer.text
 
 
 def test_a_bundle_is_refused_with_the_reason_beside_it(browser: Browser, own: House) -> None:

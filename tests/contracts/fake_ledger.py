@@ -198,7 +198,9 @@ class FakeLedger:
 
     def orders(self) -> list[Deed]:
         is_open = {bundle.id for bundle in self.open_bundles()}
-        return [deed for deed in self._rows.deeds if deed.act in ORDERS and deed.bundle_id in is_open]
+        refused = {bundle.id for bundle in self._rows.bundles.values() if bundle.state == "REFUSED"}
+        orders = [deed for deed in self._rows.deeds if deed.act in ORDERS]
+        return [one for one in orders if one.bundle_id in is_open or (one.act == "accept" and one.bundle_id in refused)]
 
     def history(self, bundle_id: int) -> list[HistoryEntry]:
         mine = {("bundle", bundle_id), *(("file", file.id) for file in self.files_of(bundle_id))}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from folder_agent.core.records import Act, Deed
 from tests.crash.yard import Yard, text_of
 from tests.site import PDF
 
@@ -112,6 +114,17 @@ def _late_without_sidecar(yard: Yard) -> None:
 def _corrected(yard: Yard) -> None:
     """Nothing but the right sidecar, in a folder of the name."""
     yard.sidecar("CT1/exam.json", imageCnt=3, pdfCnt=1)
+
+
+def _too_many(yard: Yard) -> None:
+    yard.exam("CT1", imageCnt=2)
+
+
+def _accepted(yard: Yard) -> None:
+    """An operator's order, as the console writes it."""
+    with closing(yard.ledger()) as ledger:
+        [refused] = ledger.find_bundles("CT1")
+        ledger.keep_deed(Deed(1.0, "local", Act.ACCEPT, refused.id, "all are of it"))
 
 
 def _flat_refused(yard: Yard) -> None:
@@ -307,6 +320,21 @@ SCENARIOS = (
         {"A1": "DONE"},
         exams={"ACC1": {"imageCnt": 2}},
         instances=2,
+    ),
+    Scenario(
+        "more than declared and accepted",
+        (Stage(_too_many), Stage(_accepted)),
+        {"CT1": "DONE"},
+        **WHOLE,
+        kills=16,
+    ),
+    Scenario(
+        "more than declared and accepted between volumes",
+        (Stage(_too_many), Stage(_accepted)),
+        {"CT1": "DONE"},
+        **WHOLE,
+        other_volume=True,
+        kills=8,
     ),
     Scenario("a wrong list", (Stage(_wrong_list),), {"CT1": "REFUSED"}),
     Scenario(

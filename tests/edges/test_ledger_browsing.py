@@ -144,6 +144,7 @@ def test_an_empty_ledger_has_nothing_to_show(ledger: PeeweeLedger) -> None:
 
 def test_deeds_are_kept_in_order_and_orders_are_of_open_bundles(ledger: PeeweeLedger) -> None:
     is_open, closed = put(ledger, "open", 1.0, "GATHERING"), put(ledger, "closed", 2.0)
+    refused = put(ledger, "refused", 3.0, "REFUSED")
     for number, (act, bundle) in enumerate([(Act.ACCEPT, is_open), (Act.REFUSE, closed), (Act.REVEAL, is_open)]):
         ledger.keep_deed(Deed(float(number), "anna", act, bundle.id, "wh\x00y", "10.0.0.1"))
     assert [deed.act for deed in ledger.orders()] == ["accept"]
@@ -152,3 +153,6 @@ def test_deeds_are_kept_in_order_and_orders_are_of_open_bundles(ledger: PeeweeLe
     assert [deed.act for deed in newest] == ["reveal", "refuse"]
     assert [deed.act for deed in ledger.deeds(before=newest[-1].id)] == ["accept"]
     assert newest[0].reason == "wh\ufffdy"
+    for act, bundle in ((Act.ACCEPT, closed), (Act.REFUSE, refused), (Act.ACCEPT, refused)):
+        ledger.keep_deed(Deed(9.0, "anna", act, bundle.id))  # what was refused comes back if somebody accepts it
+    assert [(deed.act, deed.bundle_id) for deed in ledger.orders()] == [("accept", is_open.id), ("accept", refused.id)]

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from peewee import SQL, Expression, Model, fn
 
-from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF
+from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
 from folder_agent.core.ports import QUARTER_S, DayTally, FileCount, Tallies
-from folder_agent.core.records import ORDERS, BundleRecord, Deed, FileKind, FileRecord, HistoryEntry
+from folder_agent.core.records import ORDERS, Act, BundleRecord, Deed, FileKind, FileRecord, HistoryEntry
 from folder_agent.edges.ledger import codec, tables
 from folder_agent.edges.ledger.engine import names
 from folder_agent.edges.ledger.failures import damaged
@@ -89,8 +89,10 @@ class Queries:
 
     def orders(self) -> list[Deed]:
         deed, bundle = self._tables.deed, self._tables.bundle
-        mine = bundle.select(bundle.id).where(bundle.open_key.is_null(False))
-        return self._deeds(deed.act.in_([str(act) for act in ORDERS]) & deed.bundle_id.in_(mine), deed.id)
+        is_refused = (bundle.state == str(BundleState.REFUSED)) & (deed.act == str(Act.ACCEPT))
+        in_force = (bundle.id == deed.bundle_id) & (bundle.open_key.is_null(False) | is_refused)
+        its = fn.EXISTS(bundle.select(bundle.id).where(in_force))  # by the orders, which are few
+        return self._deeds(deed.act.in_([str(act) for act in ORDERS]) & its, deed.id)
 
     def find_bundles(self, name: str, limit: int = 50) -> list[BundleRecord]:
         if codec.clean(name) != name:
