@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,19 +13,24 @@ from folder_agent.agent.dossier import Dossier
 from folder_agent.agent.journal import Journal
 from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import AgentError, StaleState, problem
+from folder_agent.core.gate import shuts
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
 from folder_agent.core.ports import Clock, Gateway, Ledger, Publisher
 from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.retrying import delay
 
+LEASE_S = 900.0  # a worker's claim on a bundle; longer than any single exchange with the gateway
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An errand: the bundle, of which only these images are to be sent ahead, if there are any."""
+    """An errand: the bundle, of which only these images are to be sent ahead, if there are any. `claimed_at` (epoch
+    seconds) is given where it was handed out before a worker was free: things may have changed by the time one is."""
 
     desk: Desk
     bundle: BundleRecord
     ahead: Dossier | None = None
+    claimed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Outcome:
 
 class Errands:
     """Delivers and shelves. `contact` is told when the gateway has accepted an exam; `is_stopping` is asked when an
-    attempt failed: what a stop broke off is no failure."""
+    attempt failed: what a stop broke off is no failure; `is_open` is asked whether anything may be sent at all."""
 
     def __init__(
         self,
@@ -53,20 +59,48 @@ class Errands:
         jitter: Callable[[], float],
         contact: Callable[[], None],
         is_stopping: Callable[[], bool],
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._ledger, self._gateway, self._clock = ledger, gateway, clock
         self._journal, self._publisher = journal, publisher
         self._rules, self._jitter = rules, jitter
         self._contact, self._is_stopping = contact, is_stopping
+        self._is_open = is_open
+        self._untold = deque[AgentError]()  # failures that shut the gate, as soon as the loop hears of them
 
     def run(self, job: Job) -> Outcome:
         """Carry one bundle as far as it goes now."""
         desk, bundle = job.desk, job.bundle
-        outcome = self._run(desk, bundle) if job.ahead is None else self._send_ahead(desk, bundle, job.ahead)
+        if job.claimed_at is not None and not self._may_begin(job, job.claimed_at):
+            outcome = Outcome()
+        else:
+            outcome = self._run(desk, bundle) if job.ahead is None else self._send_ahead(desk, bundle, job.ahead)
+        if outcome.error is not None and shuts(outcome.error):
+            self._untold.append(outcome.error)  # before this worker takes up anything else
         if outcome.shelved is None:  # else the claim ended with it
             with suppress(AgentError, StaleState):  # a claim that is left is our own, and ends by itself
                 self._ledger.release(bundle.id, self._rules.owner)
         return outcome
+
+    def heard(self, error: AgentError) -> None:
+        """The loop has taken the outcome with that error. Called from its thread."""
+        if shuts(error):
+            self._untold.popleft()
+
+    def forget(self) -> None:
+        """The loop begins anew, and takes no outcome of before."""
+        self._untold.clear()
+
+    def _may_begin(self, job: Job, claimed_at: float) -> bool:
+        """Whether what lay ready is still to be begun, and is ours: its claim may be about to end."""
+        if self._untold or not self._is_open() or self._is_stopping():
+            return False
+        now = self._clock.now()
+        try:
+            is_fresh = 0.0 <= now - claimed_at < LEASE_S / 3
+            return is_fresh or self._ledger.claim(job.bundle.id, self._rules.owner, now, LEASE_S)
+        except (AgentError, StaleState):
+            return False  # the loop notices, too
 
     def _run(self, desk: Desk, bundle: BundleRecord) -> Outcome:
         try:

@@ -4,7 +4,7 @@ something has changed, since of thousands that are ready a few at a time can beg
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from folder_agent.agent.desk import Desk
 from folder_agent.core.lifecycle import BundleState
@@ -40,16 +40,26 @@ class Lineup:
         """All that is ready for that, in order."""
         return in_order(b for desk in desks for b in desk.bundles.open.values() if self._is_ready(desk, b, action, now))
 
-    def take(self, desks: Mapping[str, Desk], action: Action, now: float, most: int) -> list[BundleRecord]:
-        """The next ones, at most so many; they are out of the line."""
+    def take(
+        self,
+        desks: Mapping[str, Desk],
+        action: Action,
+        now: float,
+        most: int,
+        may_go: Callable[[BundleRecord], bool] = lambda _: True,
+    ) -> list[BundleRecord]:
+        """The next ones, at most so many, up to the first that may not go; they are out of the line."""
         found = list[BundleRecord]()
         line = self._lines[action]
         while line and len(found) < most:
-            bundle = line.popleft()
+            bundle = line[0]
             desk = desks[bundle.drop]
             current = desk.bundles.open.get(bundle.id)
             if current is not None and self._is_ready(desk, current, action, now):
+                if not may_go(current):
+                    break
                 found.append(current)
+            line.popleft()
         return found
 
     def ahead(self, desks: Iterable[Desk], monotonic: float) -> list[BundleRecord]:

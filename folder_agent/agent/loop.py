@@ -14,7 +14,7 @@ from functools import partial
 from folder_agent.agent.concerns import Concerns
 from folder_agent.agent.correcting import Correcting
 from folder_agent.agent.desk import Desk, DropSetup, Rules
-from folder_agent.agent.errands import Errands, Job, Outcome
+from folder_agent.agent.errands import LEASE_S, Errands, Job, Outcome
 from folder_agent.agent.gatekeeper import Gatekeeper
 from folder_agent.agent.journal import Journal
 from folder_agent.agent.lineup import Lineup
@@ -29,7 +29,7 @@ from folder_agent.core.ports import Clock, Gateway, Ledger, Publisher
 from folder_agent.core.records import BundleRecord
 from folder_agent.core.retrying import delay
 
-LEASE_S = 900.0  # a worker's claim on a bundle; longer than any single exchange with the gateway
+SMALL_BYTES = 8 * 1024 * 1024  # of a bundle that may be handed out before a worker is free
 KNOCK_S = 1.0  # how often the ledger is asked whether an operator wants something
 LONGEST_WAIT_S = 5.0
 NAP_S = 0.5
@@ -62,12 +62,13 @@ class Agent:
         self._failures = 0  # cycles in a row that the ledger broke off
         self._trouble: Problem | None = None  # what was told of them
         self._resume_at = 0.0  # monotonic: no hint shortens the pause after a failure
-        errands = Errands(
+        self._errands = Errands(
             *(ledger, gateway, clock, self._journal, publisher, rules, jitter),
             contact=self._gate.contact,
             is_stopping=lambda: self._stop,
+            is_open=lambda: self._gate.is_open,
         )
-        self._workers: Workers[Job, Outcome] = Workers(rules.workers, errands.run, self._wake.set)
+        self._workers: Workers[Job, Outcome] = Workers(rules.workers, self._errands.run, self._wake.set)
         self._notices = Notices(ledger, clock, self._concerns, rules.today, rules.local, self._wake.set)
         self._lineup, self._jitter = Lineup(rules.retry.max_s), jitter
         self._unpacking = Unpacking(clock, publisher, self._wake.set)
@@ -174,6 +175,7 @@ class Agent:
     def _start_over(self) -> None:
         """Let the workers finish, then forget everything but what the ledger says."""
         self._workers.finish()
+        self._errands.forget()
         self._unpacking.finish()
         self._correcting.finish()
         self._templating.finish()
@@ -212,18 +214,28 @@ class Agent:
             return  # what is in hand is finished, nothing more begins
         self._unpacking.dispatch(self._desks.values())
         self._correcting.dispatch(self._desks.values())
-        if self._workers.room() <= 0:
+        room = self._workers.room()
+        if room + self._rules.workers <= 0:
             return  # of thousands that are ready, none could begin: their order is of no interest yet
         now, desks, line = self._clock.now(), self._desks, self._lineup
         line.refresh(desks, now, self._clock.monotonic())
-        chosen = line.take(desks, Action.SHELVE, now, self._workers.room())
+        chosen = line.take(desks, Action.SHELVE, now, room)
         in_hand = sum(b.state not in ON_THE_WAY_TO_A_SHELF for desk in desks.values() for b in desk.in_hand())
-        most, room = self._gate.lets_through(now, in_hand), self._workers.room() - len(chosen)
-        chosen += line.take(desks, Action.SEND, now, room if most is None else min(most, room))
-        if chosen:
-            self._hand_out(chosen, now)
+        most, left = self._gate.lets_through(now, in_hand), room - len(chosen)
+        chosen += line.take(desks, Action.SEND, now, left if most is None else min(most, left))
+        next_ones = list[BundleRecord]()
+        if most is None:  # else one is let through, to see
+            spare = room - len(chosen) + self._rules.workers
+            next_ones = line.take(desks, Action.SEND, now, spare, self._is_small)
+        if chosen or next_ones:
+            self._hand_out(chosen, next_ones, now)
         if self._gate.is_open:
             self._send_ahead(now)
+
+    def _is_small(self, bundle: BundleRecord) -> bool:
+        """Whether it may lie ready for the next worker: whatever comes in between hardly has to wait for it."""
+        dossier = self._desks[bundle.drop].bundles.dossiers.get(bundle.id)
+        return dossier is not None and sum(record.stamp.size for record in dossier.files) <= SMALL_BYTES
 
     def _send_ahead(self, now: float) -> None:
         """With the workers that nothing else keeps busy, but for one: whatever becomes complete begins at once."""
@@ -237,17 +249,20 @@ class Agent:
             if self._ledger.claim(bundle.id, self._rules.owner, now, LEASE_S) and (taken := ahead.take(bundle)):
                 self._workers.submit(Job(self._desks[bundle.drop], bundle, taken))
 
-    def _hand_out(self, bundles: Sequence[BundleRecord], now: float) -> None:
-        claimed = list[BundleRecord]()
+    def _hand_out(self, bundles: Sequence[BundleRecord], next_ones: Sequence[BundleRecord], now: float) -> None:
+        """`next_ones` lie ready, so that no worker stands idle while the loop is elsewhere."""
+        claimed = set[int]()
 
         def claim() -> None:
-            claimed.extend(one for one in bundles if self._ledger.claim(one.id, self._rules.owner, now, LEASE_S))
+            everyone = (*bundles, *next_ones)
+            claimed.update(one.id for one in everyone if self._ledger.claim(one.id, self._rules.owner, now, LEASE_S))
 
         self._ledger.together(claim)
-        for bundle in claimed:
-            desk = self._desks[bundle.drop]
-            desk.bundles.busy.add(bundle.id)
-            self._workers.submit(Job(desk, bundle))
+        for bundle, claimed_at in [*((one, None) for one in bundles), *((one, now) for one in next_ones)]:
+            if bundle.id in claimed:
+                desk = self._desks[bundle.drop]
+                desk.bundles.busy.add(bundle.id)
+                self._workers.submit(Job(desk, bundle, claimed_at=claimed_at))
 
     def _take_results(self) -> None:
         for job, outcome in self._workers.results():
@@ -256,6 +271,7 @@ class Agent:
                 raise error
             if error is not None:
                 self._gate.failed(error)
+                self._errands.heard(error)
             if job.ahead is not None:
                 pause = partial(delay, rules=self._rules.retry, jitter=self._jitter())
                 job.desk.refresh_ahead(job.bundle.id, outcome.files, error, pause)

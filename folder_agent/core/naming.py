@@ -101,4 +101,6 @@ def _underscores(found: re.Match[str]) -> str:
 def visible(text: str) -> str:
     """The text without anything that breaks a line, moves a cursor, hides or turns text: names are anyone's to choose.
     An ideographic space, which str.isprintable does not count, is one of the things that they do hold."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "�" for c in text)

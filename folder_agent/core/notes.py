@@ -18,6 +18,7 @@ from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import FileState
 from folder_agent.core.records import Answer, BundleRecord, FileKind, FileRecord
 from folder_agent.core.shelving import RECEIPT, WHY, places, shared_folder
+from folder_agent.core.tidy_json import indented
 
 DELIVERED, NOT_DELIVERED, ALREADY = "delivered", "not delivered", "already delivered"
 _BOM = b"\xef\xbb\xbf"
@@ -154,7 +155,7 @@ def receipt(
         "notSent": [_unsent(file, inside[file.path], is_delivered) for file in unsent],
         "warnings": [{"code": warning.code, "text": explain(warning, "en")} for warning in warnings],
     }
-    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    text = indented(content) + "\n"
     return text.encode(errors="backslashreplace")  # a lone surrogate becomes the JSON escape of itself
 
 

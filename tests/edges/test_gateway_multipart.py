@@ -7,6 +7,7 @@ import io
 import os
 import tempfile
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -19,9 +20,11 @@ from python_multipart.multipart import parse_options_header
 
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.records import Acceptance, FileKind, Outgoing, Stamp
+from folder_agent.edges.clock import SystemClock
 from folder_agent.edges.drop_folder.opening import open_for_reading
+from folder_agent.edges.gateway.allowance import Allowance
 from folder_agent.edges.gateway.form import form_pieces
-from folder_agent.edges.gateway.multipart import BLOCK, Body, Piece, Reading, length_of, new_boundary
+from folder_agent.edges.gateway.multipart import BLOCK, JOINED, Body, Piece, Reading, length_of, new_boundary
 from folder_agent.edges.gateway.stow import Stow, stow_pieces
 from folder_agent.edges.paths import stamp_of
 from tests.marks import WRITERS_GET_IN
@@ -91,7 +94,7 @@ names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\
 def test_a_form_splits_back_into_its_parts(content: bytes, name: str, value: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = replace(outgoing(Path(folder), "x", content, kind=FileKind.PDF), path=f"in/{name}")
-        pieces = form_pieces(boundary := new_boundary(), {"patientId": value, "fileName": name}, file, name)
+        pieces = form_pieces(boundary := new_boundary(), {"patientId": value, "fileName": name}, file)
         whole, _ = sent(pieces)
     assert len(whole) == length_of(pieces)
     parts = parts_of(whole, boundary)
@@ -111,8 +114,9 @@ def test_a_form_splits_back_into_its_parts(content: bytes, name: str, value: str
 @pytest.mark.parametrize("name", ["报告.pdf", 'a"b.pdf', "a\r\nX-Evil: 1.pdf", "a;b=c.pdf"])
 def test_a_receiver_reads_the_file_name_as_from_a_browser(tmp_path: Path, name: str) -> None:
     file = outgoing(tmp_path, "x", b"%PDF", kind=FileKind.PDF)
-    whole, _ = sent(form_pieces("b", {}, file, name))
-    head = whole.split(b"\r\n\r\n")[0].split(b"\r\n")
+    whole, _ = sent(form_pieces("b", {"fileName": name}, file))
+    _, begin, rest = whole.partition(b'--b\r\nContent-Disposition: form-data; name="file";')
+    head = (begin + rest).split(b"\r\n\r\n")[0].split(b"\r\n")
     assert len(head) == 3  # boundary, disposition, type: nothing was smuggled in
     _, options = parse_options_header(head[1].split(b": ", 1)[1])
     assert options[b"name"] == b"file"
@@ -131,6 +135,40 @@ def test_each_byte_is_read_once_in_blocks(tmp_path: Path) -> None:
     body = Body([file], Reading(counting, lambda: False), blocks.append)
     assert [len(block) for block in body] == blocks == [BLOCK, BLOCK, BLOCK, 5]
     assert opened == [file.location]
+
+
+def test_small_pieces_travel_together_and_large_ones_as_they_are(tmp_path: Path) -> None:
+    small = [outgoing(tmp_path, f"{n}.dcm", b"y" * 2000, n) for n in range(1, 51)]
+    large = outgoing(tmp_path, "large.dcm", b"z" * (BLOCK + 3), 51)
+    pieces = stow_pieces([*small, large], "b")
+    body = Body(pieces, READING, lambda count: None)
+    blocks = list(body)
+    assert sum(map(len, blocks)) == length_of(pieces)
+    assert [len(block) for block in blocks if len(block) >= JOINED] == [len(blocks[0]), BLOCK]
+    assert len(blocks) == 4  # most of the small ones, their rest, and what follows the large block
+
+
+def test_what_was_read_but_has_not_left_counts_as_sent_of_no_file(tmp_path: Path) -> None:
+    """An answer that comes before is no answer about it."""
+    first = outgoing(tmp_path, "1.dcm", b"y" * 10, 1)
+    body = Body([first, outgoing(tmp_path, "2.dcm", b"z" * BLOCK, 2)], READING, lambda count: None)
+    blocks = iter(body)
+    assert next(blocks) == b"y" * 10
+    assert body.digests == {}
+    assert next(blocks) == b"z" * BLOCK
+    assert set(body.digests) == {1}
+    assert list(blocks) == []
+    assert set(body.digests) == {1, 2}
+
+
+def test_under_a_limit_what_is_allowed_leaves_at_once(tmp_path: Path) -> None:
+    class Little(Allowance):
+        def take(self, wanted: int, should_stop: Callable[[], bool]) -> int:
+            return min(wanted, 1000)
+
+    reading = Reading(open_for_reading, lambda: False, Little((), SystemClock()))
+    body = Body([outgoing(tmp_path, "x", b"y" * 3500)], reading, lambda count: None)
+    assert [len(block) for block in body] == [1000, 1000, 1000, 500]
 
 
 def broken_off(file: Outgoing, reading: Reading = READING) -> AgentError:

@@ -82,7 +82,7 @@ def open_gateway(
     auth = SignedHeaders(gateway.app_id, token, clock)
     client = make_client(auth, context, gateway.timeout_s, settings.sync.workers)
     link = Link(client, clock, gateway.timeout_s, meters)
-    allowance = Allowance(settings.sync.limit or (), clock)
+    allowance = Allowance(settings.sync.limit, clock) if settings.sync.limit else None
     reading = Reading(open_file, should_stop, allowance)
     images = _images(settings, link, reading)
     study_add = StudyAdd(link, gateway.url + gateway.study_path)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from folder_agent.edges.gateway.allowance import Allowance
 from folder_agent.edges.paths import is_gone, matches
 
 BLOCK = 256 * 1024  # bytes read and sent at a time
+JOINED = 64 * 1024  # bytes: what is smaller travels together with what follows
 _DIGEST_LENGTH = 64  # SHA-256 as hex
 
 OpenFile = Callable[[Path], BinaryIO]
@@ -83,20 +85,41 @@ class Body:
 
     def __init__(self, pieces: Sequence[Piece], reading: Reading, progress: Progress) -> None:
         self.digests: dict[int, str] = {}
+        self._read: dict[int, str] = {}  # the same of each file that was read whole
         self._pieces = pieces
         self._reading = reading
         self._progress = progress
-        self._blocks = self._stream()
+        self._blocks = self._joined()
 
     def __iter__(self) -> Iterator[bytes]:
         self._blocks.close()
         self.digests.clear()
-        self._blocks = self._stream()
+        self._read.clear()
+        self._blocks = self._joined()
         return self._blocks
 
     def close(self) -> None:
         """Close the file that was being read, if the receiver did not want the rest."""
         self._blocks.close()
+
+    def _joined(self) -> Generator[bytes, None, None]:
+        """Small pieces as one: each that is sent costs a write of its own, and a look at what the receiver says."""
+        least = JOINED if self._reading.allowance is None else 0  # under a limit, what is allowed goes at once
+        held = bytearray()
+        with closing(self._stream()) as blocks:
+            for block in blocks:
+                if len(block) < least:
+                    held += block
+                if held and (len(block) >= least or len(held) >= least):
+                    yield bytes(held)
+                    held.clear()
+                    self.digests |= self._read
+                if len(block) >= least:
+                    yield block
+                    self.digests |= self._read
+        if held:
+            yield bytes(held)
+        self.digests |= self._read
 
     def _stream(self) -> Generator[bytes, None, None]:
         for piece in self._pieces:
@@ -105,7 +128,7 @@ class Body:
             elif isinstance(piece, Rest):
                 yield from self._blocks_of(piece.file, piece.start)
             else:
-                yield piece if isinstance(piece, bytes) else self.digests[piece.file_id].encode()
+                yield piece if isinstance(piece, bytes) else self._read[piece.file_id].encode()
 
     def _blocks_of(self, file: Outgoing, start: int = 0) -> Iterator[bytes]:
         digest = hashlib.sha256()
@@ -127,7 +150,7 @@ class Body:
                 self._progress(len(block))
             if left or not matches(file.stamp, os.fstat(stream.fileno())):
                 raise failure(problem("FA-CHANGED", file.path))
-        self.digests[file.file_id] = digest.hexdigest()
+        self._read[file.file_id] = digest.hexdigest()
         if file.tail:
             yield file.tail
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import astuple
 from typing import Any
 
 from folder_agent.core.errors import Problem
@@ -86,7 +85,7 @@ def bundle_values(record: BundleRecord) -> Values:
         clean(record.access_number),
         clean(record.study_id),
         record.emergency,
-        json.dumps(astuple(record.counts)),
+        _counts(record.counts),
         pack(record.reasons),
         record.overdue,
         record.attempts,
@@ -181,6 +180,10 @@ def clean(text: str | None) -> str | None:
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _counts(counts: Counts) -> str:
+    return json.dumps((counts.images, counts.reports, counts.pdfs, counts.series))
 
 
 def _digest(text: str) -> str:
