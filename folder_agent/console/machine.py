@@ -130,6 +130,10 @@ class _Collector:
         )
         yield CounterMetricFamily("folder_agent_faults", "Faults of the agent's own.", context.live.faults)
         yield _times("folder_agent_request_seconds", "Requests to the gateway.", ["endpoint", "outcome"], requests)
+        if meters.under_way is not None:
+            most, now_under_way = meters.under_way()
+            yield GaugeMetricFamily("folder_agent_requests_under_way", "Requests to the gateway.", now_under_way)
+            yield GaugeMetricFamily("folder_agent_requests_most", "How many may be under way at once.", most)
         looks: dict[tuple[str, ...], Times] = {(drop,): times for drop, times in meters.looks().items()}
         yield _times("folder_agent_scan_seconds", "Looks at a drop folder.", ["drop"], looks)
         restarts = CounterMetricFamily("folder_agent_watcher_restarts", "Watches set up anew.", labels=["drop"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
@@ -35,10 +36,11 @@ class Meters:
         self._looks: dict[str, Times] = defaultdict(Times)
         self._watches: dict[str, int] = defaultdict(int)
         self.answered_at: float | None = None  # epoch seconds: the gateway's last answer, whatever it said
+        self.under_way: Callable[[], tuple[int, int]] | None = None  # how many requests may be now, and how many are
         self.clock_offset_s: float | None = None  # our clock minus the gateway's, at its last answer
 
     def request(self, endpoint: str, outcome: str, seconds: float, clock_offset_s: float | None = None) -> None:
-        """A request to the gateway has ended. `outcome`: the HTTP status, or "error"."""
+        """A request to the gateway has ended. `outcome`: the HTTP or DICOM status, or "error"."""
         with self._lock:
             self._requests[endpoint, outcome].add(seconds)
             if outcome != "error":

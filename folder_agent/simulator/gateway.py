@@ -5,7 +5,10 @@ Touches the state folder through `State` only; the clock is asked here, shifted 
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -47,6 +50,20 @@ class Gateway:
 
     def __init__(self, behaviour: Behaviour, state: State, rules: Rules, base: str = "") -> None:
         self.behaviour, self.state, self.rules, self.base = behaviour, state, rules, base
+        self._lock = threading.Lock()
+        self._in_hand = 0
+
+    @contextmanager
+    def attending(self) -> Iterator[int]:
+        """While one request is in hand; how many are, with this one."""
+        with self._lock:
+            self._in_hand += 1
+            in_hand = self._in_hand
+        try:
+            yield in_hand
+        finally:
+            with self._lock:
+                self._in_hand -= 1
 
     def handle(self, request: Request) -> Answer:
         """The answer to one request. May leave part of the body unread."""

@@ -38,6 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         """Shakes hands here, in the connection's thread, so that a silent client holds up nobody else."""
         self.listener = cast("Listener", self.server)
         self._continue_due = False
+        self._in_hand = 0
         if isinstance(self.request, ssl.SSLSocket):
             self.request.settimeout(self.timeout)
             self.request.do_handshake()
@@ -93,6 +94,7 @@ class Handler(BaseHTTPRequestHandler):
     def record(self, request: Request, status: int, entry: Mapping[str, object]) -> None:
         self._recorded = True
         line = {"method": request.method, "path": request.path, "status": status, **entry}
+        line["in_hand"] = self._in_hand  # requests, when this one came
         line["timestamp"] = request.headers.get("timestamp")  # when the client signed it, by its own clock
         self.listener.gateway.state.record(line)
 
@@ -134,7 +136,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, request: Request) -> None:
         self._recorded = False
-        rule = self.listener.gateway.rules.take(request.path, request.body.length)
+        with self.listener.gateway.attending() as self._in_hand:
+            self._attend(request)
+
+    def _attend(self, request: Request) -> None:
+        rule = self.listener.gateway.rules.take(request.path, request.body.length, self._in_hand)
         try:
             if rule:
                 misbehave(self, rule, request)

@@ -41,8 +41,9 @@ class Rule:
 
     `times` counts requests, for "stow-fail" and "forget" instances. `seconds` is waited first; for "hang" it is how
     long it hangs (None: until the simulator stops). `after`: the request is handled and stored, only its answer is
-    spoilt; `early`: it is answered before its body is read, and the connection closed. "too-large" is for requests of
-    more than `bytes`, and always early; "no-continue" never says 100 Continue.
+    spoilt; `early`: it is answered before its body is read, and the connection closed. `most`: it counts only while
+    more than so many requests are in hand. "too-large" is for requests of more than `bytes`, and always early;
+    "no-continue" never says 100 Continue.
     """
 
     do: Deed
@@ -58,6 +59,7 @@ class Rule:
     # cut-body: it breaks off there
     after: bool = False
     early: bool = False
+    most: int | None = None
     style: str = "xml"  # stow-answer: one of STYLES
 
     def __post_init__(self) -> None:
@@ -70,8 +72,10 @@ class Rule:
         if self.style not in STYLES:
             raise ValueError(f"style: {self.style!r} is none of {', '.join(STYLES)}")
 
-    def fits(self, path: str, length: int | None = None) -> bool:
-        """Whether a request to `path`, with a body of so many bytes, is meant."""
+    def fits(self, path: str, length: int | None = None, in_hand: int = 0) -> bool:
+        """Whether a request to `path`, with a body of so many bytes, is meant, while so many are in hand."""
+        if self.most is not None and in_hand <= self.most:
+            return False
         if self.do == "too-large" and (length or 0) <= (self.bytes or 0):
             return False
         return self.match == "*" or path == self.match or path.startswith(self.match.rstrip("/") + "/")
@@ -109,6 +113,7 @@ def _check_types(raw: Mapping[str, object]) -> None:
         "after": (bool,),
         "early": (bool,),
         "style": (str,),
+        "most": (int, type(None)),
     }
     for name, allowed in kinds.items():
         if name in raw and not isinstance(raw[name], allowed):
@@ -137,23 +142,23 @@ class Rules:
         """Behaves well again."""
         self.replace(())
 
-    def take(self, path: str, length: int | None = None) -> Rule | None:
+    def take(self, path: str, length: int | None = None, in_hand: int = 0) -> Rule | None:
         """The rule for this request, counted as used."""
-        return self._take(path, length, per_instance=False)
+        return self._take(path, length, in_hand, per_instance=False)
 
     def take_for_instance(self, path: str) -> Rule | None:
         """What happens to the next instance: it fails, or is forgotten; None: it is stored."""
-        return self._take(path, None, per_instance=True)
+        return self._take(path, None, 0, per_instance=True)
 
     def left(self) -> list[dict[str, object]]:
         """What is still to come, as JSON objects."""
         with self._lock:
             return [asdict(rule) | {"headers": dict(rule.headers)} for rule in self._rules if rule.times]
 
-    def _take(self, path: str, length: int | None, *, per_instance: bool) -> Rule | None:
+    def _take(self, path: str, length: int | None, in_hand: int, *, per_instance: bool) -> Rule | None:
         with self._lock:
             for index, rule in enumerate(self._rules):
-                if rule.times and rule.fits(path, length) and (rule.do in OF_INSTANCES) is per_instance:
+                if rule.times and rule.fits(path, length, in_hand) and (rule.do in OF_INSTANCES) is per_instance:
                     if rule.times > 0:
                         self._rules[index] = replace(rule, times=rule.times - 1)
                     return rule

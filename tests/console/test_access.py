@@ -19,6 +19,7 @@ from folder_agent.core.errors import AgentError
 from folder_agent.simulator.certificates import ensure_certificate
 from tests.console.house import House, house, running, wait_for
 from tests.console.test_pages import looking
+from tests.servers.storescp import ScriptedScp
 from tests.site import Site
 
 PASSWORD = "correct horse battery"
@@ -143,6 +144,17 @@ def test_nothing_of_other_people_becomes_a_script(browser: Browser, own: House) 
         page.click("#show")
         assert page.input_value("#q") == EVIL
         assert page.locator("td.name").inner_text() == name
+
+
+def test_metrics_count_what_is_stored_by_c_store(tmp_path: Path) -> None:
+    with ScriptedScp() as scp:
+        node = f"[images]\ntransport = 'dimse'\n[dimse]\nhost = '127.0.0.1'\nport = {scp.port}\n"
+        with house(tmp_path, top='[console]\nlisten = "127.0.0.1:0"\n' + node) as made, made.client() as client:
+            made.drop("by-c-store", images=2)
+            wait_for(lambda: len(scp.stored) == 2)
+            stored = 'folder_agent_request_seconds_count{endpoint="C-STORE",outcome="0x0000"} 2.0'
+            wait_for(lambda: stored in client.get("/metrics").text)
+            assert "folder_agent_requests_most 4.0" in client.get("/metrics").text
 
 
 def test_metrics_name_no_patient_and_no_bundle(filled: House) -> None:

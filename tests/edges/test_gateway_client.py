@@ -344,7 +344,11 @@ def test_the_pool_serves_many_threads_at_once() -> None:
 
 def test_when_every_connection_is_in_use_it_is_said_after_the_timeout() -> None:
     context = make_context(certificate().public)
-    with serving(answer(200, b"x")) as server, httpx.Client(transport=WireTransport(context, 1), timeout=0.3) as client:
+    timeout = httpx.Timeout(10, pool=0.3)
+    with (
+        serving(answer(200, b"x")) as server,
+        httpx.Client(transport=WireTransport(context, 1), timeout=timeout) as client,
+    ):
         with client.stream("POST", server.url), pytest.raises(httpx.PoolTimeout) as caught:
             client.post(server.url)
         assert client.post(server.url).status_code == 200  # it was given back

@@ -15,6 +15,7 @@ from folder_agent.edges.gateway.allowance import Allowance
 from folder_agent.edges.gateway.client import Link, make_client
 from folder_agent.edges.gateway.encapsulate import Encapsulate
 from folder_agent.edges.gateway.form import Form
+from folder_agent.edges.gateway.lanes import Lanes
 from folder_agent.edges.gateway.multipart import OpenFile, Reading, ShouldStop
 from folder_agent.edges.gateway.proof import AskedProof
 from folder_agent.edges.gateway.qido import Qido
@@ -81,10 +82,12 @@ def open_gateway(
     context = make_context(gateway.ca_file, gateway.fingerprint)
     auth = SignedHeaders(gateway.app_id, token, clock)
     client = make_client(auth, context, gateway.timeout_s, settings.sync.workers)
-    link = Link(client, clock, gateway.timeout_s, meters)
+    lanes, meters = Lanes(settings.sync.workers, should_stop), meters or Meters()
+    meters.under_way = lanes.state
+    link = Link(client, clock, gateway.timeout_s, meters, lanes)
     allowance = Allowance(settings.sync.limit, clock) if settings.sync.limit else None
     reading = Reading(open_file, should_stop, allowance)
-    images = _images(settings, link, reading)
+    images = _images(settings, link, reading, meters)
     study_add = StudyAdd(link, gateway.url + gateway.study_path)
     proof = _proof(settings, link, should_stop)
     return HttpGateway(link, study_add, images, _reports(settings, link, reading, images), proof)
@@ -121,12 +124,12 @@ def qido_url(settings: Settings) -> str:
     return settings.images.qido_url or stow_url(settings)
 
 
-def _images(settings: Settings, link: Link, reading: Reading) -> Transport | None:
+def _images(settings: Settings, link: Link, reading: Reading, meters: Meters) -> Transport | None:
     if settings.images.transport == "dimse":
         # Imported where it is wanted: pynetdicom takes half a second, which every other site would pay for.
         from folder_agent.edges.gateway.dimse import Dimse, node_of
 
-        return Dimse(node_of(settings.dimse, settings.gateway.timeout_s), reading)
+        return Dimse(node_of(settings.dimse, settings.gateway.timeout_s), reading, link.lanes, meters)
     if settings.images.transport == "stow":
         trusts_status = settings.stow.trust_status or settings.images.verify == "qido"  # which then asks
         return Stow(link, stow_url(settings), reading, trusts_status=trusts_status)

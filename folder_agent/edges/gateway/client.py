@@ -22,12 +22,14 @@ from folder_agent.core.catalogue import failure
 from folder_agent.core.errors import problem
 from folder_agent.core.ports import Clock
 from folder_agent.edges.gateway.faults import FAULTS, fault
+from folder_agent.edges.gateway.lanes import Lanes
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.wire import WireTransport
 from folder_agent.edges.meters import Meters
 
 ANSWER_LIMIT = 1024 * 1024  # bytes of an answer to study/add or a form
 _REDIRECTS = (307, 308)
+_STRUGGLES = (429, 503)  # the statuses of a server that has too much to do
 _MOST_REPEATS = 4  # requests for one exchange
 _SPARE_CONNECTIONS = 2
 _LONGEST_RETRY_AFTER_S = 86400
@@ -46,6 +48,7 @@ class Reply:
     content_range: str | None = None
     challenge: str | None = None  # WWW-Authenticate, or a proxy's word of the kind
     waited_s: float = 0.0  # from the end of the request to the whole answer
+    asked_at: float = 0.0  # monotonic: when the request began
 
 
 def make_client(auth: SignedHeaders, context: ssl.SSLContext, timeout_s: float, workers: int) -> httpx.Client:
@@ -66,9 +69,17 @@ def make_client(auth: SignedHeaders, context: ssl.SSLContext, timeout_s: float, 
 class Link:
     """The client together with the clock that judges the answers' dates."""
 
-    def __init__(self, client: httpx.Client, clock: Clock, timeout_s: float, meters: Meters | None = None) -> None:
+    def __init__(
+        self,
+        client: httpx.Client,
+        clock: Clock,
+        timeout_s: float,
+        meters: Meters | None = None,
+        lanes: Lanes | None = None,
+    ) -> None:
         self._client = client
         self._meters = meters or Meters()
+        self.lanes = lanes or Lanes()
         self._clock = clock
         self.timeout_s = timeout_s
 
@@ -90,7 +101,8 @@ class Link:
         """
         asked, endpoint = url, endpoint or urlsplit(url).path
         for _ in range(_MOST_REPEATS):
-            reply = self._ask(asked, headers, content, answer_limit, method, endpoint)
+            with self.lanes.lane():
+                reply = self._ask(asked, headers, content, answer_limit, method, endpoint)
             if reply.status in _REDIRECTS and reply.location and _origin(reply.location) == _origin(asked):
                 asked = reply.location
             elif reply.status != HTTPStatus.EXPECTATION_FAILED:  # else once more, without asking first
@@ -113,7 +125,10 @@ class Link:
                 body = _read(response, answer_limit)
         except tuple(FAULTS) as error:
             self._meters.request(endpoint, "error", time.monotonic() - began)
-            raise fault(error, self.timeout_s) from None
+            found = fault(error, self.timeout_s)
+            if found.problem.code == "FA-GW-TIMEOUT":
+                self.lanes.troubled(began)
+            raise found from None
         except RuntimeError:
             if not self._client.is_closed:
                 raise
@@ -123,6 +138,12 @@ class Link:
         offset_s = None if theirs is None else now - theirs
         self._meters.request(endpoint, str(response.status_code), time.monotonic() - began, offset_s)
         told = response.headers
+        waited_s = time.monotonic() - (sent.ended_at if isinstance(sent, _Timed) else began)
+        if response.status_code in _STRUGGLES:
+            self.lanes.troubled(began)
+        elif response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            size = sent.size if isinstance(sent, _Timed) else len(sent or b"")
+            self.lanes.answered(f"{method} {endpoint}", began, waited_s, size)
         return Reply(
             response.status_code,
             body,
@@ -132,7 +153,8 @@ class Link:
             location=_absolute(url, told.get("Location")),
             content_range=told.get("Content-Range"),
             challenge=told.get("WWW-Authenticate") or told.get("Proxy-Authenticate"),
-            waited_s=time.monotonic() - (sent.ended_at if isinstance(sent, _Timed) else began),
+            waited_s=waited_s,
+            asked_at=began,
         )
 
     def close(self) -> None:
@@ -141,14 +163,17 @@ class Link:
 
 
 class _Timed:
-    """Knows when it was read to its end."""
+    """Knows when it was read to its end, and how much it was."""
 
     def __init__(self, content: Iterable[bytes]) -> None:
         self._content = content
+        self.size = 0
         self.ended_at = time.monotonic()
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._content
+        for block in self._content:
+            self.size += len(block)
+            yield block
         self.ended_at = time.monotonic()
 
 

@@ -17,7 +17,7 @@ from folder_agent.edges.gateway.batching import BATCH_BYTES, BATCH_FILES, Bounds
 from folder_agent.edges.gateway.client import Link, Reply
 from folder_agent.edges.gateway.multipart import Body, Piece, Reading, length_of, new_boundary
 from folder_agent.edges.gateway.part10 import in_file_form
-from folder_agent.edges.gateway.stow_verdicts import Halve, store_response, verdict
+from folder_agent.edges.gateway.stow_verdicts import Halve, lacks_resources, store_response, verdict
 
 __all__ = ["BATCH_BYTES", "BATCH_FILES", "Stow", "next_batch"]
 
@@ -72,16 +72,15 @@ class Stow:
     def _send(self, batch: Sequence[Outgoing], accepted: Accepted, progress: Progress) -> list[Failed]:
         """Send one batch, in halves if it is too much at once. Those that failed for the moment, if others did not;
         a failure that ends it all is raised."""
-        began = time.monotonic()
         try:
-            acceptances, failed = self._attempt(batch, progress)
+            acceptances, failed, took_s = self._attempt(batch, progress)
         except Halve as request:
             if request.too_large:
                 self._sizing.was_too_large(batch)
             middle = len(batch) // 2
             halves = (batch[:middle], batch[middle:])
             return [one for half in halves for one in self._send(half, accepted, progress)]
-        self._sizing.took(batch, time.monotonic() - began)
+        self._sizing.took(batch, took_s)
         if acceptances:
             accepted(acceptances)
         if failed:
@@ -90,7 +89,8 @@ class Stow:
                 raise worst
         return failed
 
-    def _attempt(self, batch: Sequence[Outgoing], progress: Progress) -> tuple[list[Acceptance], list[Failed]]:
+    def _attempt(self, batch: Sequence[Outgoing], progress: Progress) -> tuple[list[Acceptance], list[Failed], float]:
+        """What was accepted, what failed, and the seconds that it took."""
         boundary = new_boundary()
         pieces = stow_pieces(batch, boundary)
         headers = {
@@ -100,7 +100,11 @@ class Stow:
         }
         with closing(Body(pieces, self._reading, progress)) as body:
             reply = self._link.exchange(self.destination, headers, body, STOW_ANSWER_LIMIT)
-        return self._verdicts(batch, body, reply)
+            took_s = time.monotonic() - reply.asked_at  # not the time for which it waited for its turn
+        acceptances, failed = self._verdicts(batch, body, reply)
+        if any(lacks_resources(error.problem) for _, error in failed):
+            self._link.lanes.troubled(reply.asked_at)
+        return acceptances, failed, took_s
 
     def _verdicts(self, batch: Sequence[Outgoing], body: Body, reply: Reply) -> tuple[list[Acceptance], list[Failed]]:
         response = store_response(batch, reply, trusts_status=self._trusts_status)

@@ -101,6 +101,12 @@ def verdict(file: Outgoing, response: StoreResponse) -> Problem | str:
     return problem("FA-GW-ANSWER", file.path, detail="instance not mentioned")
 
 
+def lacks_resources(found: Problem) -> bool:
+    """Whether the receiver says that it has too much to do: out of resources (0xA7xx), resource limitation (0x0213)."""
+    reason = str(dict(found.values).get("reason", ""))
+    return found.code == _AGAIN and (reason.startswith("0xA7") or reason == "0x0213")
+
+
 def failed(file: Outgoing, reason: int | None) -> Problem | str:
     """What a failure reason means: a problem, or a remark where it is none. C-STORE's statuses are the same numbers."""
     if reason is None:

@@ -6,6 +6,7 @@ Touches the network by a Line, from one thread. Every method raises AgentError f
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from folder_agent.core.catalogue import failure
@@ -28,6 +29,7 @@ class Association:
     def __init__(self, node: Node, contexts: Mapping[int, Pair], should_stop: ShouldStop) -> None:
         request = messages.associate_request(node.called_ae, node.calling_ae, contexts)
         self._message_id = 0
+        self.waited_s = 0.0  # for the last status, from the instance's last byte on
         self._line: Line = line_to(node, should_stop)
         try:
             self._line.send(request)
@@ -51,7 +53,10 @@ class Association:
             if self._line.has_answer():
                 return self._early_status(number)
             self._line.send(part)
-        return self._status(number)
+        ended_at = time.monotonic()
+        status = self._status(number)
+        self.waited_s = time.monotonic() - ended_at
+        return status
 
     def echo(self) -> int:
         """Ask whether anybody is there (C-ECHO), and the receiver's status."""
