@@ -101,6 +101,11 @@ class Pages:
         self._kept: OrderedDict[tuple[Any, ...], tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def warm(self) -> None:
+        """Make every template ready, so that nobody who looks first waits for that."""
+        for name in self._environment.list_templates(extensions=["html"]):
+            self._environment.get_template(name)
+
     def html(self, name: str, asked: Asked, **values: Any) -> str:
         """The page, or only its main part if that is asked for."""
         helpers = Helpers(asked.language)

@@ -18,6 +18,7 @@ from folder_agent.agent import concerns
 from folder_agent.assembly import local_day
 from folder_agent.checkup.accounts import begin_of
 from folder_agent.checkup.reports import gate_of
+from folder_agent.console.calendar import Counted, Counting
 from folder_agent.console.live import Live
 from folder_agent.core.errors import AgentError, Problem
 from folder_agent.core.gate import Gate
@@ -72,6 +73,7 @@ class Snapshot:
     oldest_at: float | None = None
     trouble: Problem | None = None  # the ledger cannot be read
     states: Mapping[str, int] = field(default_factory=dict)  # open bundles
+    days: Counted = field(default_factory=dict)  # those of the calendar
 
     def essence(self) -> Snapshot:
         """Without what changes all the time."""
@@ -102,6 +104,7 @@ class Pulse:
         self._settings, self._ledger, self._live, self._is_watched = settings, ledger, live, is_watched
         self._stop = threading.Event()
         self._earlier: tuple[str, tuple[Span, ...]] = ("", ())  # the six days before a day
+        self._days = Counting(ledger, [drop.name for drop in settings.drops])
         self._thread = threading.Thread(target=self._run, name="console's pulse", daemon=True)
         self.now = Snapshot(time.time())
         self._counting = threading.Lock()
@@ -131,6 +134,10 @@ class Pulse:
                 threading.Thread(target=self._count_aside, name="console's count", daemon=True).start()
             return self._counted
 
+    def _count_first(self) -> None:
+        with self._counting, suppress(AgentError):  # whoever asks meanwhile waits for it
+            self._count()
+
     def _count(self) -> Tallies:
         began = time.monotonic()
         found = self._ledger.tallies()
@@ -146,22 +153,26 @@ class Pulse:
             self._is_counting = False
 
     def _run(self) -> None:
-        seen, taken_at = -1, 0.0
-        while not self._stop.wait(EVERY_S):
+        self._count_first()
+        seen, taken_at, wait_s = -1, 0.0, 0.0
+        while not self._stop.wait(wait_s):
+            wait_s = EVERY_S
             if self._live.version == seen and time.monotonic() - taken_at < AT_LEAST_S:
                 continue
             seen, taken_at = self._live.version, time.monotonic()
-            before, self.now = self.now, self.take()
+            before, self.now = self.now, self.take(with_days=True)
             if before.essence() != self.now.essence():
                 self._live.touch()  # pages that were made in between show how things were
 
-    def take(self) -> Snapshot:
-        """How things are."""
+    def take(self, *, with_days: bool = False) -> Snapshot:
+        """How things are. Counting the days of the calendar takes a while, and is not for whoever is waited for."""
         now = time.time()
         try:
-            return self._take(now)
+            days = self._days.of(datetime.fromtimestamp(now).astimezone().date()) if with_days else self.now.days
+            return replace(self._take(now), days=days)
         except AgentError as error:
-            return Snapshot(now, trouble=error.problem.masked(), drops=self.now.drops, gate=self.now.gate)
+            was = self.now
+            return Snapshot(now, trouble=error.problem.masked(), drops=was.drops, gate=was.gate, days=was.days)
 
     def _take(self, now: float) -> Snapshot:
         today = datetime.fromtimestamp(now).astimezone().date()

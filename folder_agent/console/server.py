@@ -23,6 +23,7 @@ from folder_agent.checkup.accounts import Accounts as Reconciling
 from folder_agent.console.access import Access, is_loopback
 from folder_agent.console.accounts import Accounts
 from folder_agent.console.app import App
+from folder_agent.console.calendar import DAYS
 from folder_agent.console.context import Context, Proven
 from folder_agent.console.jobs import Job
 from folder_agent.console.live import Live
@@ -32,7 +33,6 @@ from folder_agent.core.errors import problem
 from folder_agent.edges.ledger import open_ledger
 from folder_agent.settings import Settings
 
-DAYS = 35  # of the calendar
 _STOP_S = 5.0
 _BACKLOG = 64
 
@@ -66,8 +66,9 @@ class Console:
             proof=Job("console's reconcile", _proof(settings), live.touch),
             is_alive=assembly.agent.is_alive,
         )
+        self._app = App(self.context)
         config = uvicorn.Config(
-            App(self.context).asgi,
+            self._app.asgi,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -111,6 +112,7 @@ class Console:
 
     def _run(self) -> None:
         try:
+            self._app.pages.warm()
             self._server.run(sockets=[self._socket])
         except BaseException as error:  # noqa: BLE001  the agent goes on, whatever ends its console
             logger.error("console: ended by {}", type(error).__name__)

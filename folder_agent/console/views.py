@@ -12,7 +12,7 @@ from typing import Any
 
 from folder_agent.checkup.accounts import begin_of
 from folder_agent.checkup.reports import show_report, why_of
-from folder_agent.console import charts, origins, tail
+from folder_agent.console import calendar, charts, origins, tail
 from folder_agent.console.charts import Bar
 from folder_agent.console.context import SHORT, Asked, Context, Helpers
 from folder_agent.console.pulse import Snapshot, Span
@@ -20,7 +20,6 @@ from folder_agent.core.acceptance import is_acceptable
 from folder_agent.core.catalogue import Language, explain
 from folder_agent.core.errors import Problem
 from folder_agent.core.lifecycle import BundleState
-from folder_agent.core.reconciling import Row
 from folder_agent.core.records import BundleRecord, Deed
 from folder_agent.edges.ledger.browsing import Place, Sort, Wanted
 
@@ -324,51 +323,20 @@ def _causes(found: Iterable[BundleRecord], *, is_ended: bool) -> list[Cause]:
 # --- proof, doctor, settings, log, history ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Square:
-    """A day of the calendar; None of a day outside of it."""
-
-    day: date
-    mood: str
-    exams: int
-    missing: int
-
-
 def proof(context: Context, asked: Asked) -> Values:
     """Is everything where it belongs?"""
-    proven = context.proof.result
+    proven, counted = context.proof.result, context.pulse.now.days
     chosen = _day(asked.query.get("day", ""))
-    picked = next((one for one in proven.days if chosen and one.day == chosen.isoformat()), None) if proven else None
-    squares = []
-    if proven is not None:
-        for one in proven.days:
-            rows = list(one.rows.values())
-            squares.append(Square(date.fromisoformat(one.day), _mood(rows), _sum(rows), sum(r.missing for r in rows)))
-    weeks: list[list[Square | None]] = []
-    if squares:
-        line: list[Square | None] = [None] * squares[0].day.weekday()
-        for square in squares:
-            line.append(square)
-            if len(line) == 7:
-                weeks.append(line)
-                line = []
-        if line:
-            weeks.append([*line, *([None] * (7 - len(line)))])
-    return {"job": context.proof, "proven": proven, "weeks": weeks, "picked": picked, "chosen": chosen}
-
-
-def _sum(rows: Iterable[Row]) -> int:
-    return sum(row.exams.dropped for row in rows)
-
-
-def _mood(rows: list[Row]) -> str:
-    if any(row.missing for row in rows):
-        return "bad"
-    if any(row.waits for row in rows):
-        return "watch"
-    if any(row.exams.refused or row.exams.failed for row in rows):
-        return "mixed"
-    return "well" if any(not row.is_empty for row in rows) else "none"
+    name = chosen.isoformat() if chosen else ""
+    compared = proven.days if proven is not None else []
+    return {
+        "job": context.proof,
+        "proven": proven,
+        "weeks": calendar.weeks(counted, compared),
+        "picked": next((one for one in compared if one.day == name), None),
+        "counted": list(counted[name].values()) if name in counted else [],
+        "chosen": chosen,
+    }
 
 
 def proof_csv(context: Context) -> str:

@@ -144,6 +144,27 @@ def test_attention_groups_by_cause(browser: Browser, filled: House) -> None:
     assert len(codes) == len(set(codes))
 
 
+def test_the_calendar_is_coloured_by_the_ledger_before_anything_was_compared(browser: Browser, own: House) -> None:
+    today = time.strftime("%Y-%m-%d")
+    with looking(browser, own) as page:
+        own.drop("delivered")
+        own.until("delivered", "DONE")
+        page.goto(f"{own.url}/proof")
+        page.wait_for_selector("td.well.unproven >> text=1")
+        own.drop("wrong", images=2, declared=1)
+        page.wait_for_selector("td.mixed.unproven")
+        own.drop("waiting", declared=2)
+        page.wait_for_selector("td.watch.unproven")
+        assert page.locator(".calendar td:not(.outside)").count() == 35
+        page.click("td.watch a")
+        page.wait_for_url(f"**day={today}")
+        row = page.locator("table.numbers tbody tr", has_text="ct").locator("td").all_inner_texts()
+        assert row == ["3", "1", "1", "1", "0"]
+        page.click("table.numbers a >> text=ct")
+        assert page.locator("td.name a").count() == 3
+    assert own.console.context.proof.result is None
+
+
 def test_proof_shows_the_days_and_what_differs(browser: Browser, filled: House) -> None:
     with looking(browser, filled) as page:
         page.goto(f"{filled.url}/proof")
@@ -152,6 +173,7 @@ def test_proof_shows_the_days_and_what_differs(browser: Browser, filled: House) 
         today = time.strftime("%Y-%m-%d")
         page.goto(f"{filled.url}/proof?day={today}")
         assert page.locator("td.watch.chosen").count() == 1
+        assert page.locator("td.unproven").count() == 0
         assert page.locator("table.numbers tbody tr").count() == 2
     with filled.client() as client:
         lines = client.get("/proof.csv").text.splitlines()

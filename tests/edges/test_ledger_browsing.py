@@ -127,6 +127,10 @@ def test_counts_and_times(ledger: PeeweeLedger) -> None:
     put(ledger, "d", 400.0, "HELD")
     assert ledger.drop_names() == ["ct", "mr"]
     assert ledger.count_since(205.0)["ct", "DONE"] == 1
+    assert ledger.count_since(0.0)["ct", "FAILED"] == 0
+    assert sorted(ledger.first_seen(150.0, 1e9)) == [
+        *((0.0, "ct", "DONE", 1), (0.0, "ct", "HELD", 1), (0.0, "mr", "GATHERING", 1)),
+    ]
     assert ledger.open_counts() == {("mr", "GATHERING", False): 1, ("ct", "HELD", False): 1}
     assert [row[2] for row in ledger.delivered_since(0.0)] == [100.0, 200.0]
     assert ledger.oldest_waiting() == 300.0

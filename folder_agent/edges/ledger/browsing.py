@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from peewee import SQL, fn
 
 from folder_agent.core.lifecycle import ON_THE_WAY_TO_A_SHELF, BundleState
+from folder_agent.core.ports import QUARTER_S
 from folder_agent.core.records import BundleRecord, Deed
 from folder_agent.edges.ledger import codec
 from folder_agent.edges.ledger.queries import Queries
@@ -102,11 +103,32 @@ class Browsing(Queries):
         """How many bundles ended their last step since then, by drop folder and state."""
         bundle, found = self._tables.bundle, dict[tuple[str, str], int]()
         for drop in self.drop_names():
-            for state in BundleState:
-                mine = (bundle.drop_name == drop) & (bundle.state == str(state)) & (bundle.changed_at >= since)
-                with self._session.reading():
-                    found[drop, str(state)] = bundle.select(fn.count(bundle.id)).where(mine).scalar()
+            mine = self._in_any_state(drop) & (bundle.changed_at >= since)
+            query = bundle.select(bundle.state, fn.count(bundle.id)).where(mine).group_by(bundle.state)
+            with self._session.reading():
+                rows = self._session.engine.fetch(query)
+            found |= {(drop, str(state)): 0 for state in BundleState}
+            found |= {(drop, state): total for state, total in rows}
         return found
+
+    def first_seen(self, since: float, until: float) -> list[tuple[float, str, str, int]]:
+        """How many bundles were first seen in [since, until), for each quarter of an hour (the epoch time of its
+        begin), drop folder and state they are in now."""
+        bundle, engine = self._tables.bundle, self._session.engine
+        found: list[tuple[float, str, str, int]] = []
+        for drop in self.drop_names():
+            quarter = engine.whole(bundle.created_at / QUARTER_S).alias("quarter")
+            mine = self._in_any_state(drop) & (bundle.created_at >= since) & (bundle.created_at < until)
+            query = bundle.select(bundle.state, quarter, fn.count(bundle.id)).where(mine)
+            with self._session.reading():
+                rows = engine.fetch(query.group_by(bundle.state, SQL("quarter")))
+            found += [(float(int(at) * QUARTER_S), drop, state, total) for state, at, total in rows]
+        return found
+
+    def _in_any_state(self, drop: str) -> Any:
+        """Bundles of a drop folder, said so that an index on folder, state and time is taken."""
+        bundle = self._tables.bundle
+        return (bundle.drop_name == drop) & bundle.state.in_([str(state) for state in BundleState])
 
     def open_counts(self) -> dict[tuple[str, str, bool], int]:
         """How many bundles are open, by drop folder, state, and whether they are overdue."""
