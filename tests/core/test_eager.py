@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from folder_agent.core.bundling import MAY_GROW, BundleRules, Complete, Refused, Waiting, judge
@@ -18,6 +18,7 @@ from tests.core.test_bundling import NOW, OLD, folder, image, pdf, sidecar
 
 RULES = BundleRules(eager=True)
 FOREVER = NOW + 1e9
+calmly = settings(deadline=None, max_examples=60)
 
 
 def unsettled(member: Member) -> Member:
@@ -78,6 +79,7 @@ sound = st.builds(
 )
 
 
+@calmly
 @given(groups)
 def test_only_whole_settled_images_of_the_exam_go(group: Group) -> None:
     for member in may_go_ahead(group, RULES):
@@ -90,6 +92,7 @@ def test_only_whole_settled_images_of_the_exam_go(group: Group) -> None:
         assert (facts.study, facts.accession or "A1", facts.patient_id or "P1") == ("1.2", "A1", "P1")
 
 
+@calmly
 @given(groups)
 def test_nothing_goes_of_an_exam_that_could_only_be_refused(group: Group) -> None:
     """Whatever is settled by now, taken for all that ever comes: if its content is wrong, nothing has gone of it."""
@@ -99,6 +102,7 @@ def test_nothing_goes_of_an_exam_that_could_only_be_refused(group: Group) -> Non
         assert may_go_ahead(group, RULES) == ()
 
 
+@calmly
 @given(groups, st.data())
 def test_one_contradiction_holds_back_everything(group: Group, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(FOREIGN)))
@@ -106,6 +110,7 @@ def test_one_contradiction_holds_back_everything(group: Group, data: st.DataObje
     assert may_go_ahead(replace(group, files=(*group.files, stranger)), RULES) == ()
 
 
+@calmly
 @given(sound)
 def test_all_that_goes_is_of_the_exam_when_it_is_complete(group: Group) -> None:
     ahead = may_go_ahead(group, RULES)
@@ -120,6 +125,7 @@ def test_all_that_goes_is_of_the_exam_when_it_is_complete(group: Group) -> None:
     assert names(ahead) == {member.path for member in whole if member.kind is FileKind.DICOM}
 
 
+@calmly
 @given(groups, st.lists(st.integers(7, 12), unique=True, max_size=3))
 def test_files_of_which_nothing_is_known_change_nothing(group: Group, numbers: list[int]) -> None:
     arriving = [unsettled(image(f"X/{number}")) for number in numbers]
@@ -127,6 +133,7 @@ def test_files_of_which_nothing_is_known_change_nothing(group: Group, numbers: l
     assert may_go_ahead(more, RULES) == may_go_ahead(group, RULES)
 
 
+@calmly
 @given(groups, st.randoms())
 def test_the_order_of_the_files_does_not_matter(group: Group, random: Random) -> None:
     mixed = list(group.files)
@@ -134,6 +141,7 @@ def test_the_order_of_the_files_does_not_matter(group: Group, random: Random) ->
     assert names(may_go_ahead(replace(group, files=tuple(mixed)), RULES)) == names(may_go_ahead(group, RULES))
 
 
+@calmly
 @given(groups)
 def test_an_exam_that_waits_and_could_be_complete_sends_what_it_has(group: Group) -> None:
     """The use of it: as long as only more files are waited for, every whole image goes."""

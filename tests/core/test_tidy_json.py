@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from types import MappingProxyType
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folder_agent.core.records import FileKind
@@ -16,6 +16,7 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4))
 
 
+@settings(deadline=None)
 @given(values)
 def test_it_is_the_standard_librarys(value: object) -> None:
     assert indented(value) == json.dumps(value, ensure_ascii=False, indent=2)

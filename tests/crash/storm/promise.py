@@ -45,8 +45,8 @@ def the_ledger_can_say_where(world: World) -> None:
 
 
 def nothing_is_half_sent(world: World, exams_before: int) -> None:
-    """What the gateway was told of has arrived before: as many images and reports as were posted."""
-    images, reports = Counter[str](), len({name for name, _ in world.gateway.report_line.received})
+    """What the gateway was told of has arrived before: as many images, and reports by their bytes, as were posted."""
+    images, reports = Counter[str](), len({digest for _, digest in world.gateway.report_line.received})
     for name in set(world.gateway.image_line.names):
         images[name.split(".")[2]] += 1
     for exam in world.gateway.exams[exams_before:]:
