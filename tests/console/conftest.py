@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.console.house import House, fill, house
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _QUIET = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
@@ -32,6 +35,8 @@ def own(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright  # here, because Windows' suite has none
+
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("chromium is not installed")

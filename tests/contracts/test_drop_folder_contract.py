@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from folder_agent.core.records import FileKind, Stamp
 from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.paths import plain
 from tests.contracts.fake_drop_folder import PDF, FakeDropFolder, image
+from tests.marks import LINKS
 from tests.site import dicom, sidecar
 
 
@@ -155,7 +155,7 @@ def test_a_change_of_content_changes_the_stamp_and_no_other(world: World) -> Non
     assert after["2.dcm"] == before["2.dcm"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a privilege there")
+@LINKS
 def test_a_link_is_told_and_never_followed(world: World) -> None:
     world.link("away.dcm")
     (seen,) = world.drop.look()

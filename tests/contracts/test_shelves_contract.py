@@ -101,7 +101,7 @@ def other_volume(here: Path) -> Path:
         if os.environ.get("FOLDER_AGENT_CI") == "1":
             pytest.fail("no second volume to move to")
         pytest.skip("no second volume to move to")
-    return Path(tempfile.mkdtemp(dir=shm))
+    return Path(tempfile.mkdtemp(dir=shm)).absolute()  # on Windows with its drive
 
 
 _WINDOWS = {"ENOENT": ("WinError 2", "WinError 3")}  # how Windows' errors are told: by their own numbers

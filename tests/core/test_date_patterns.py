@@ -101,11 +101,11 @@ def test_no_pattern_and_no_value_raise_anything_else(written: str, raw: object) 
     assert found is None or dt.datetime.fromisoformat(found)
 
 
-FORMATS = {
-    "yyyyMMddHHmmss": "%Y%m%d%H%M%S",
-    "dd.MM.yyyy HH:mm:ss": "%d.%m.%Y %H:%M:%S",
-    "yyyy年MM月dd日 HH时mm分ss秒": "%Y年%m月%d日 %H时%M分%S秒",
-    "'on' MM/dd/yyyy 'at' hh:mm:ss": "on %m/%d/%Y at %I:%M:%S",
+FORMATS = {  # not for strftime, which takes no hanzi on Windows
+    "yyyyMMddHHmmss": "{0.year:04}{0.month:02}{0.day:02}{0:%H%M%S}",
+    "dd.MM.yyyy HH:mm:ss": "{0.day:02}.{0.month:02}.{0.year:04} {0:%H:%M:%S}",
+    "yyyy年MM月dd日 HH时mm分ss秒": "{0.year:04}年{0.month:02}月{0.day:02}日 {0:%H}时{0:%M}分{0:%S}秒",
+    "'on' MM/dd/yyyy 'at' hh:mm:ss": "on {0.month:02}/{0.day:02}/{0.year:04} at {0:%I:%M:%S}",
 }
 
 
@@ -113,7 +113,7 @@ FORMATS = {
 @given(st.datetimes(dt.datetime.fromisoformat("1850-01-01")), st.sampled_from(sorted(FORMATS)))
 def test_every_moment_survives_every_pattern(moment: dt.datetime, pattern: str) -> None:
     moment = moment.replace(microsecond=0)
-    written, half = moment.strftime(FORMATS[pattern]).replace(f"{moment.year}", f"{moment.year:04}"), ""
+    written, half = FORMATS[pattern].format(moment), ""
     if "hh" in pattern:
         half, pattern = ("下午" if moment.hour >= 12 else "AM"), f"{pattern} a"
     found = date_pattern(pattern).read(f"{written} {half}".strip(), with_time=True)

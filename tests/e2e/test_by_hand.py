@@ -12,6 +12,7 @@ from folder_agent.cli.app import app
 from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.drop_folder.names import STATUS_NAME
 from folder_agent.edges.drop_folder.status_file import StatusFile
+from tests.marks import LINKS
 from tests.site import PDF, Site, dicom, sidecar
 
 NOTES = "quiet_s = 0.3\nnotes = true\n"
@@ -88,7 +89,7 @@ def test_a_file_of_that_name_that_is_not_ours_is_left_alone(site: Site) -> None:
     assert (site.drop / STATUS_NAME).read_bytes() == b"mine"
 
 
-@pytest.mark.skipif(not hasattr(Path, "symlink_to"), reason="this platform has no links")
+@LINKS
 def test_a_link_of_that_name_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "drop").mkdir()
     (tmp_path / "other").write_bytes(b"\xef\xbb\xbffolder-agent: not here")

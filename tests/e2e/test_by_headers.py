@@ -17,10 +17,10 @@ from folder_agent.assembly import Assembly
 from folder_agent.cli.app import app
 from folder_agent.cli.rebuilding import rebuild
 from folder_agent.core.records import DicomFacts
+from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.logs import LogPublisher
 from tests.e2e.test_reconcile import look
 from tests.site import PDF, Site, dicom, sidecar
-from tests.vendor.collection import inspected
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
 OPTIONAL = 'quiet_s = 0.4\nsidecar = "optional"\n'
@@ -287,5 +287,6 @@ def lie_of(site: Site, *folders: tuple[str, Path]) -> None:
 
 
 def facts_of(folder: Path) -> list[DicomFacts]:
-    found = [inspected(path) for path in folder.rglob("*") if path.is_file()]
-    return [one.dicom for one in found if one.dicom is not None]
+    drop = RealDropFolder("shelf", folder)
+    found = [drop.inspect(sighting.path, sighting.stamp) for sighting in drop.look()]
+    return [one.dicom for one in found if one is not None and one.dicom is not None]

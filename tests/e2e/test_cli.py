@@ -30,6 +30,7 @@ from folder_agent.core.naming import visible
 from folder_agent.core.records import BundleRecord, FileKind, Sighting, Stamp
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger
 from folder_agent.simulator import Simulator
+from tests.marks import ASKS_WINDOWS
 
 NOW = time.time()
 PATIENT = "张三丰"
@@ -188,7 +189,7 @@ def test_runs_without_any_console(site: Site) -> None:
 @pytest.mark.parametrize(
     ("chosen", "environment", "language"),
     [
-        (None, {}, "en"),
+        pytest.param(None, {}, "en", marks=ASKS_WINDOWS),
         ("zh", {"LANG": "en_US.UTF-8"}, "zh"),
         (None, {"FOLDER_AGENT_LANG": "zh", "LC_ALL": "C"}, "zh"),
         (None, {"LANG": "zh_CN.UTF-8"}, "zh"),

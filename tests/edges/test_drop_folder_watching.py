@@ -13,8 +13,10 @@ import pytest
 
 from folder_agent.edges.drop_folder import native
 from folder_agent.edges.drop_folder.watching import Mode, Watcher
+from tests.marks import LINKS, wine_lacks
 
 SOON_S = 5.0
+OLD_FOLDERS = wine_lacks("notifications of folders that are older than the watch, under the names that they have now")
 # As an error it would end watchdog's thread; see native.py.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")
 
@@ -75,6 +77,7 @@ def watcher(root: Path, hints: Hints, clock: Time) -> Iterator[Watcher]:
     watcher.stop()
 
 
+@OLD_FOLDERS
 def test_a_new_a_written_a_renamed_and_a_removed_file_give_hints(watcher: Watcher, root: Path, hints: Hints) -> None:
     for folder in (root, root / "CT1"):
         file = folder / "a.part"
@@ -110,6 +113,7 @@ def test_what_happens_in_done_and_failed_is_not_told(watcher: Watcher, root: Pat
     assert hints.after(lambda: (root / "a.dcm").write_bytes(b"1"))
 
 
+@OLD_FOLDERS
 def test_shelves_deeper_inside_are_not_told_either(root: Path, hints: Hints) -> None:
     (root / "CT1" / "done").mkdir()
     watcher = Watcher(root, [root / "CT1" / "done"], hints)
@@ -124,6 +128,7 @@ def test_reading_a_file_is_not_told(watcher: Watcher, root: Path, hints: Hints) 
     assert hints.stay_away_after((root / "CT1" / "a.dcm").read_bytes)
 
 
+@OLD_FOLDERS
 def test_a_folder_of_a_name_that_was_shelved_is_watched_again(watcher: Watcher, root: Path, hints: Hints) -> None:
     (root / "CT1").rename(root / "done" / "CT1")
     (root / "CT1").mkdir()
@@ -132,7 +137,7 @@ def test_a_folder_of_a_name_that_was_shelved_is_watched_again(watcher: Watcher, 
     assert hints.stay_away_after(lambda: (root / "done" / "CT1" / "receipt.json").write_bytes(b"{}"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a privilege there")
+@LINKS
 def test_a_root_that_is_a_link_is_watched_where_it_leads(tmp_path: Path, root: Path, hints: Hints) -> None:
     link = tmp_path / "link"
     link.symlink_to(root)
@@ -181,7 +186,7 @@ def end_the_observer(watcher: Watcher) -> None:
     watcher._native._observer.join(SOON_S)
 
 
-@pytest.mark.parametrize("accident", [end_a_thread, end_the_reader, end_the_observer])
+@pytest.mark.parametrize("accident", [end_a_thread, pytest.param(end_the_reader, marks=OLD_FOLDERS), end_the_observer])
 def test_a_watch_that_has_died_is_built_anew(
     accident: Callable[[Watcher], None], watcher: Watcher, root: Path, hints: Hints
 ) -> None:

@@ -26,6 +26,7 @@ from folder_agent.edges.paths import (
     retrying,
     stamp_of,
 )
+from tests.marks import LINKS
 
 POSIX_NAMES = st.binary(min_size=1, max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 ANY_STRINGS = st.text(st.characters(min_codepoint=1, exclude_categories=()), max_size=60)  # lone surrogates, too
@@ -114,7 +115,7 @@ def test_an_unknown_identity_matches_any_and_a_known_one_only_itself(tmp_path: P
         assert not matches(Stamp(stamp.size, stamp.mtime_ns, found.st_ino + 1), found)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a privilege there")
+@LINKS
 def test_a_link_is_told_from_its_target(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     assert is_link((tmp_path / "link").lstat())
@@ -163,7 +164,11 @@ def test_a_file_that_stays_held_is_given_up_after_two_seconds() -> None:
     assert len(pauses) < 10
 
 
-@pytest.mark.parametrize("error", [PermissionError(13, "denied"), WindowsRefusal(2), OSError(5, "EIO")])
+# What Python's `open` says there of a file that is held.
+DENIED = () if sys.platform == "win32" else (PermissionError(13, "denied"),)
+
+
+@pytest.mark.parametrize("error", [*DENIED, WindowsRefusal(2), OSError(5, "EIO")])
 def test_other_errors_are_told_at_once(error: OSError) -> None:
     def action() -> None:
         raise error

@@ -23,10 +23,11 @@ from folder_agent.core.notes import why_note
 from folder_agent.core.records import Stamp
 from folder_agent.edges import durable
 from folder_agent.edges.drop_folder import RealDropFolder
-from folder_agent.edges.paths import as_text, stamp_of
+from folder_agent.edges.paths import as_text, openable, stamp_of
 from folder_agent.edges.shelves import RealShelves, moving, returning
 from folder_agent.edges.shelves.places import below, crosses_volumes, shelf_failure, target_path, target_text
 from tests.contracts.test_shelves_contract import other_volume
+from tests.marks import LONG_UNDER_WINE
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 DAY = "2026-01-31"
@@ -78,6 +79,11 @@ def across(tmp_path: Path) -> Iterator[Site]:
 
 def told(error: pytest.ExceptionInfo[AgentError]) -> tuple[str, Disposition, dict[str, object]]:
     return error.value.problem.code, error.value.disposition, dict(error.value.problem.values)
+
+
+def absent(winerror: int) -> str:
+    """How it is told that something is not there, on Windows by its own number."""
+    return f"WinError {winerror}" if sys.platform == "win32" else "ENOENT"
 
 
 # --- crashes ---------------------------------------------------------------------------------------------------------
@@ -179,6 +185,7 @@ def test_two_crashes_in_a_row_lose_nothing(across: Site, after: bool) -> None:
         assert across.everything() == [Path(target) / "1.dcm"]
 
 
+@LONG_UNDER_WINE
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_crash_at_any_step_on_the_way_back_loses_nothing(across: Site, after: bool) -> None:
     contents = {"a.json": b"{}", "1.dcm": b"pixels", "sub/2.dcm": b"more pixels", "WHY.txt": b"why"}
@@ -332,7 +339,7 @@ def test_a_newcomer_in_the_moment_of_the_rename_goes_back(site: Site, monkeypatc
     rename = durable.rename_new
 
     def replaced(source: Path, place: Path) -> None:
-        if source.name == "1.dcm" and source.parent == site.root:
+        if source.name == "1.dcm" and source.parent == openable(site.root):
             source.write_bytes(b"newcomer")
         rename(source, place)
 
@@ -476,7 +483,7 @@ def test_a_drop_that_went_away_is_an_outage_and_not_a_loss(tmp_path: Path) -> No
     site.root.rename(tmp_path / "away")
     with pytest.raises(AgentError) as error:
         site.shelves.move("1.dcm", target, "1.dcm", stamp)
-    assert told(error) == ("FA-DROP-GONE", Disposition.RETRY, {"detail": "ENOENT"})
+    assert told(error) == ("FA-DROP-GONE", Disposition.RETRY, {"detail": absent(2)})
     (tmp_path / "away").rename(site.root)
     assert site.shelves.move("1.dcm", target, "1.dcm", stamp)
 
@@ -496,7 +503,7 @@ def test_a_shelf_that_went_away_is_an_outage_and_not_a_loss(tmp_path: Path) -> N
     site.shelf.rename(tmp_path / "away")
     with pytest.raises(AgentError) as error:
         site.shelves.move("1.dcm", target, "1.dcm", stamp)
-    assert told(error) == ("FA-SHELF", Disposition.RETRY, {"shelf": "done", "detail": "ENOENT"})
+    assert told(error) == ("FA-SHELF", Disposition.RETRY, {"shelf": "done", "detail": absent(3)})
 
 
 def test_a_shelf_that_cannot_be_asked_is_not_free(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
