@@ -39,7 +39,7 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_LONGEST_FORM = 64 * 1024
+_LONGEST_FORM, _MOST_FIELDS = 64 * 1024, 3000  # bytes
 _TICK_S, _HEARTBEAT = 1.0, 15
 _STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _PAGES: dict[str, Callable[[Context, Asked], views.Values]] = {
@@ -234,7 +234,7 @@ class App:
 
     def _acted(self, asked: Asked) -> Response:
         act = asked.numbers["act"]
-        record = self.context.ledger.bundle(int(asked.numbers["id"]))
+        record = views.bundle_of(self.context, asked)
         if record is None or act not in (*acts.ACTS, "reveal"):
             return self._html(asked, self.pages.html("message.html", asked, page="", code="404"), 404)
         if act == "reveal":
@@ -257,7 +257,8 @@ class App:
         return await run_in_threadpool(self._grouped, asked)
 
     def _grouped(self, asked: Asked) -> Response:
-        numbers = [int(one) for one in asked.form.get("bundle", []) if one.isdecimal() and len(one) < 19]
+        given = map(views.number_of, asked.form.get("bundle", []))
+        numbers = [number for number in given if number is not None]
         if asked.one("sure") != "yes":
             text = self.pages.html("confirm_group.html", asked, page="attention", numbers=numbers)
             return self._html(asked, text)
@@ -322,7 +323,10 @@ class App:
                 if len(body) > _LONGEST_FORM:
                     body = b""
                     break
-        form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=3000)
+        try:
+            form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            form = {}  # no form of ours: its token is missing, too
         return self._asked(request, form)
 
     def _asked(self, request: Request, form: Mapping[str, list[str]] | None = None) -> Asked:

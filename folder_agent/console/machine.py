@@ -17,7 +17,7 @@ from folder_agent import __version__
 from folder_agent.checkup import documents
 from folder_agent.checkup.reports import iso, why_of
 from folder_agent.console.context import Context
-from folder_agent.console.views import place_of, wanted_of
+from folder_agent.console.views import number_of, place_of, wanted_of
 from folder_agent.core.records import BundleRecord
 from folder_agent.edges.meters import BOUNDS, Times
 
@@ -68,8 +68,8 @@ def bundle(context: Context, given: Mapping[str, str]) -> Answer:
 
 def bundles(context: Context, given: Mapping[str, str]) -> Answer:
     """A page of bundles; the same filters as the page for people."""
-    limit = int(given["limit"]) if given.get("limit", "").isdecimal() and len(given["limit"]) < 5 else 50
-    wanted = wanted_of(given, max(1, min(limit, _MOST)))
+    limit = number_of(given.get("limit", ""))
+    wanted = wanted_of(given, 50 if limit is None else max(1, min(limit, _MOST)))
     found = context.ledger.page(wanted)
     after = place_of(found[wanted.limit - 1], wanted) if len(found) > wanted.limit else None
     return _json({"bundles": [_short(context, one) for one in found[: wanted.limit]], "after": after})

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 from folder_agent.checkup.accounts import begin_of
@@ -27,6 +28,8 @@ LOOKED_BACK_S = 30 * 86400.0  # how long what failed is shown as needing attenti
 PAGE = 50
 _MOST_FILES, _MOST_EVENTS = 500, 400
 _CLOCK_S = 30.0
+_DIGITS = 18  # of a number, which the ledger surely can hold
+_YEARS = (1971, 3000)  # of which Windows can tell when their days begin
 # What an operator may do without: everything else that a bundle waits for is not for a person to decide.
 _COUNTABLE = frozenset({"FA-WAIT-FILES", "FA-WAIT-LISTED", "FA-WAIT-MARKER", "FA-WAIT-ANY-FILE", "FA-WAIT-QUIET"})
 
@@ -199,19 +202,26 @@ def place_of(bundle: BundleRecord, wanted: Wanted) -> str:
     return f"{(bundle.changed_at if wanted.sort == 'changed' else bundle.created_at)!r},{bundle.id}"
 
 
+def number_of(text: str) -> int | None:
+    """A number that a column of the ledger can hold; None if the text is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
+
+
 def _place(text: str) -> Place | None:
-    at, comma, number = text.partition(",")
+    at, _, number = text.partition(",")
     try:
-        return Place(float(at), int(number)) if comma and len(text) < 60 else None
+        time, last = float(at[:40]), number_of(number)
     except ValueError:
         return None
+    return Place(time, last) if isfinite(time) and last is not None else None
 
 
 def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return day if _YEARS[0] <= day.year <= _YEARS[1] else None
 
 
 def bundles(context: Context, asked: Asked) -> Values:
@@ -232,9 +242,15 @@ def bundles(context: Context, asked: Asked) -> Values:
     }
 
 
+def bundle_of(context: Context, asked: Asked) -> BundleRecord | None:
+    """The bundle that is asked for by its number; None if there is none."""
+    number = number_of(asked.numbers["id"])
+    return None if number is None else context.ledger.bundle(number)
+
+
 def bundle(context: Context, asked: Asked) -> Values:
     """Why has it not gone?"""
-    record = context.ledger.bundle(int(asked.numbers["id"]))
+    record = bundle_of(context, asked)
     if record is None:
         raise NotFound
     others = [one for one in context.ledger.find_bundles(record.name, 6) if one.id != record.id]
@@ -378,5 +394,5 @@ def log(context: Context, asked: Asked) -> Values:
 def history(context: Context, asked: Asked) -> Values:
     """What operators did."""
     before = asked.query.get("before", "")
-    deeds: list[Deed] = context.ledger.deeds(int(before) if before.isdecimal() and len(before) < 19 else None, PAGE + 1)
+    deeds: list[Deed] = context.ledger.deeds(number_of(before), PAGE + 1)
     return {"deeds": deeds[:PAGE], "next": deeds[PAGE - 1].id if len(deeds) > PAGE else None, "first": not before}

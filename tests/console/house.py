@@ -15,7 +15,7 @@ import httpx
 
 from folder_agent import settings
 from folder_agent.assembly import Assembly
-from folder_agent.console import Live
+from folder_agent.console import Live, pulse
 from folder_agent.console.server import Console
 from folder_agent.core.records import BundleRecord
 from folder_agent.edges import logs
@@ -80,6 +80,7 @@ def wait_for(ask: Callable[[], Any], within_s: float = 30.0) -> Any:
 def running(site: Site, *, secured: bool = False) -> Iterator[House]:
     """The agent and its console, until this ends."""
     loaded, live = settings.load(site.config(), {}), Live()
+    pulse.EVERY_S = 0.3  # nobody here minds a look more, and some wait for what comes of it
     logs.set_up(site.root / "logs", "INFO", 1, console=False)
     with Assembly(loaded, logs.Publishers(logs.LogPublisher(), live)) as assembly:
         console = Console(loaded, assembly, live)

@@ -119,6 +119,40 @@ def test_pages_have_no_inline_script_or_style(filled: House) -> None:
             )
 
 
+HUGE = "9" * 30
+ODD = (
+    *(f"/bundles/{HUGE}", "/bundles/9223372036854775808", "/bundles/0", f"/api/bundles/{HUGE}", "/api/bundles/%00"),
+    *(f"/bundles?after=1,{HUGE}", "/bundles?after=nan,1", "/bundles?after=-inf,-1", "/bundles?after=1e999,1"),
+    *("/bundles?day=9999-12-31", "/bundles?day=0001-01-01", "/bundles?day=1969-12-31", "/api/bundles?day=9999-12-31"),
+    *("/proof?day=0001-01-01", "/proof?day=x", f"/history?before={HUGE}", "/history?before=%C2%B2"),
+    *(
+        "/bundles?q=%00%FF%ED%A0%80",
+        "/bundles?state=DONE,DONE,X&drop=%27;--",
+        "/log?level=%00",
+        "/api/bundles?limit=%C2%B2",
+    ),
+)
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_odd_requests_are_answered_as_such(filled: House, path: str) -> None:
+    before = filled.live.faults
+    with filled.client() as client:
+        assert client.get(path).status_code in (200, 404)
+    assert filled.live.faults == before
+
+
+@pytest.mark.parametrize("path", [f"/bundles/{HUGE}/refuse", "/bundles/9223372036854775808/reveal", "/again"])
+def test_odd_forms_are_answered_as_such(filled: House, path: str) -> None:
+    before = filled.live.faults
+    with filled.client() as client:
+        form = {"csrf": token(client), "sure": "yes", "reason": "x", "bundle": "9223372036854775808"}
+        assert client.post(path, data=form).status_code in (200, 404)
+        assert client.post(path, content="a&" * 30_000).status_code == 403
+        assert client.post(path, content="a" * 100_000).status_code == 403
+    assert filled.live.faults == before
+
+
 @pytest.mark.parametrize("back", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:x"])
 def test_no_redirect_leads_elsewhere(filled: House, back: str) -> None:
     with filled.client() as client:

@@ -82,6 +82,18 @@ def test_axe_finds_no_serious_fault(browser: Browser, filled: House, path: str, 
     assert serious == []
 
 
+def test_a_phone_shows_the_state_of_an_exam_and_the_names_of_its_files(browser: Browser, filled: House) -> None:
+    with looking(browser, filled, width=390, height=844) as page:
+        page.goto(f"{filled.url}/bundles")
+        state = page.locator("tbody .state").first.bounding_box()
+        assert state is not None
+        assert state["x"] + state["width"] <= 390
+        page.goto(f"{filled.url}/bundles/{refused(filled)}")
+        path = page.locator("tbody td.value").first.bounding_box()
+        assert path is not None
+        assert path["width"] >= 140
+
+
 def test_the_overview_says_how_things_are_in_one_sentence(browser: Browser, filled: House) -> None:
     with looking(browser, filled) as page:
         page.goto(filled.url)
