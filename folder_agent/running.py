@@ -18,6 +18,7 @@ from folder_agent.core.errors import AgentError
 from folder_agent.core.ports import Publisher
 from folder_agent.edges import logs
 from folder_agent.edges.calling import Caller
+from folder_agent.edges.disks import watched
 
 
 class Host:
@@ -53,7 +54,7 @@ def run(config: Path, host: Host, *, once: bool = False, console: bool = True) -
             host.began(assembly.agent.stop)
             try:
                 logger.info("folder-agent is at work")
-                code = assembly.once() if once else _work(loaded, assembly, live, caller, host)
+                code = assembly.once() if once else _work(loaded, assembly, live, caller, listeners, host)
             finally:
                 host.ended()
             logger.info("folder-agent ends")
@@ -64,11 +65,13 @@ def run(config: Path, host: Host, *, once: bool = False, console: bool = True) -
         raise
 
 
-def _work(loaded: settings.Settings, assembly: Assembly, live: Live, caller: Caller, host: Host) -> int:
-    """Until it is stopped, with the console served and people called."""
+def _work(
+    loaded: settings.Settings, assembly: Assembly, live: Live, caller: Caller, listeners: Publisher, host: Host
+) -> int:
+    """Until it is stopped, with the console served, the disks watched and people called."""
     caller.start(assembly.ledger.newest_at())
     try:
-        with serving(loaded, assembly, live):
+        with watched(loaded, listeners), serving(loaded, assembly, live):
             return assembly.work(host.beat)
     finally:
         caller.stop()

@@ -305,6 +305,7 @@ class NotifySettings(Section):
     events: tuple[NotifyEvent, ...] = ("held", "outage", "failed", "overdue", "recovered", "disk", "silent")
     group_s: float = Field(60, ge=0, le=3600)
     most_per_hour: int = Field(12, ge=1, le=3600)
+    disk_low_gb: float = Field(5, gt=0, le=1_000_000)
     silent_h: float | None = Field(None, gt=0, le=200)
     working_hours: str = Field("08:00-18:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")
     working_days: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (1, 2, 3, 4, 5)  # 1 is Monday

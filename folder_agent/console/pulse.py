@@ -24,6 +24,7 @@ from folder_agent.core.errors import AgentError, Problem
 from folder_agent.core.gate import Gate
 from folder_agent.core.lifecycle import BundleState
 from folder_agent.core.ports import Tallies
+from folder_agent.edges.disks import GB
 from folder_agent.edges.ledger import PeeweeLedger
 from folder_agent.edges.ledger.sqlite import path_of
 from folder_agent.edges.volumes import free_bytes
@@ -32,7 +33,6 @@ from folder_agent.settings import Settings
 EVERY_S, AT_LEAST_S = 2.0, 15.0
 QUICK_S = 0.05
 _LEAVING = ("COMMITTED", "REFUSED", "FAILED")
-_SCARCE = 5 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class Snapshot:
     trouble: Problem | None = None  # the ledger cannot be read
     states: Mapping[str, int] = field(default_factory=dict)  # open bundles
     days: Counted = field(default_factory=dict)  # those of the calendar
+    scarce_bytes: float = 0.0  # less than this is little
 
     def essence(self) -> Snapshot:
         """Without what changes all the time."""
@@ -88,7 +89,7 @@ class Snapshot:
     def is_scarce(self) -> bool:
         """Whether some disk is nearly full."""
         places = [self.ledger_free, *(drop.free for drop in self.drops)]
-        return any(free is not None and free < _SCARCE for free in places)
+        return any(free is not None and free < self.scarce_bytes for free in places)
 
 
 class Pulse:
@@ -212,6 +213,7 @@ class Pulse:
             week=(*self._week(today), _span(today.isoformat()[5:], [took for _, took in delivered])),
             ledger_free=_free(lambda: free_bytes(path_of(url).parent)) if url.startswith("sqlite:") else None,
             oldest_at=self._ledger.oldest_waiting(),
+            scarce_bytes=self._settings.notify.disk_low_gb * GB,
             states={str(state): states[state] for state in BundleState} if url else {},
         )
 

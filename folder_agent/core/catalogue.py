@@ -989,6 +989,13 @@ CATALOGUE: dict[str, Reason] = {
         "done/ cannot be purged as the settings ask ({detail})",
         "Check the rights on done/; it goes on by itself afterwards. No file is lost by it.",
     ),
+    "FA-DISK-LOW": _reason(
+        WAIT,
+        "磁盘空间不足:{where} 所在磁盘剩余 {free} GB",
+        "请清理磁盘或扩容;磁盘写满后投放会停下,但不会丢失文件。",
+        "little room is left: {free} GB on the disk of {where}",
+        "Free some space on that disk: when it is full, deliveries stop, though nothing is lost.",
+    ),
     "FA-LOW-SPACE": _reason(
         WAIT,
         "磁盘剩余空间少于 {needed} GB(min_free_gb),已没有可以清理的检查",

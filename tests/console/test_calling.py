@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import email
+import email.policy
 import hashlib
 import hmac
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +28,7 @@ from folder_agent.core.records import BundleRecord
 from folder_agent.edges.calling import Caller, Channel, Message, NotSent, channels_of, test_message
 from folder_agent.edges.calling.caller import worked_s
 from folder_agent.edges.calling.channels import dingtalk_signature, feishu_signature
+from folder_agent.edges.disks import Disks
 from folder_agent.settings import NotifySettings
 from tests.console.house import PATIENT, wait_for
 from tests.site import Site, dicom, sidecar
@@ -197,6 +202,42 @@ def test_a_silent_pacs_is_told_once_and_that_it_is_over() -> None:
     calls.send_all()
     assert kinds(heard) == [["silent", "recovered"]]
     assert "3 working hours" in heard[0].text("en")
+    assert "drops exams again" in heard[0].text("en")
+    assert "又有新的投放" in heard[0].text("zh")
+
+
+def test_a_disk_that_is_low_is_told_once_with_the_others_and_that_it_is_over(tmp_path: Path) -> None:
+    heard, free = Heard(), {"a": 9e9, "b": 9e9}
+    calls = caller(heard, Clock())
+
+    def left(place: Path) -> int:
+        if place.name not in free:
+            raise OSError
+        return int(free[place.name])
+
+    disks = Disks({"ct": tmp_path / "a", "ledger": tmp_path / "b"}, 5e9, calls, left)
+    for now in ({"a": 4e9}, {}, {"b": 1.26e9}, {"a": 5.5e9, "b": 5.5e9}, {"a": 6e9}, {"b": 6e9}, {}):
+        free |= now
+        disks.look()
+    free.clear()  # out of reach: that is told by others
+    disks.look()
+    calls.send_all()
+    assert kinds(heard) == [["disk", "disk", "recovered"]]
+    assert "1.3 GB on the disk of ct, ledger" in heard[0].text("en")
+    told = [dict(event.problem.values) for event in heard[0].events if event.problem]
+    assert [one["where"] for one in told] == ["ct", "ct, ledger", "ct, ledger"]
+
+
+def test_a_running_agent_tells_of_a_disk_that_is_low(site: Site, listener: Listener) -> None:
+    site.top = f'[notify]\nwebhook = "{listener.url}/a"\ngroup_s = 0.2\ndisk_low_gb = 1000000\n'
+    agent = site.start("run")
+    try:
+        wait_for(lambda: listener.heard, 40)
+    finally:
+        agent.terminate()
+        agent.wait(20)
+    [event] = listener.heard[0][1]["events"]
+    assert (event["kind"], event["code"]) == ("disk", "FA-DISK-LOW")
 
 
 @pytest.mark.parametrize(
@@ -309,8 +350,15 @@ def test_a_mail_arrives_and_one_without_tls_is_not_sent_by_itself() -> None:
         with pytest.raises(NotSent, match="SMTPNotSupportedError"):
             secured.send(test_message(MONDAY))
         server.shutdown()
-    [mail] = Postbox.mails
-    assert "To: it@h.local, x@h.local" in mail
+    [text] = Postbox.mails
+    mail = email.message_from_string(text, policy=email.policy.default)
+    assert mail["To"] == "it@h.local, x@h.local"
+    assert abs(mail["Date"].datetime.timestamp() - time.time()) < 3600
+    assert mail["Message-ID"].endswith("@h.local>")
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert text.isascii()
+    assert "测试消息" in mail["Subject"]
+    assert "测试消息" in mail.get_content()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from folder_agent.settings import NotifySettings
 _MOST_EVENTS = 1000  # that wait; what comes beyond is not told one by one
 _TRIES, _PAUSE_S = 3, 20.0
 _HOUR_S, _ASK_S = 3600.0, 60.0
-_DISK = frozenset({"FA-LOW-SPACE", "FA-DISK-FULL"})
+_DISK = frozenset({"FA-DISK-LOW", "FA-LOW-SPACE", "FA-DISK-FULL"})
 _AWAY = OUTAGES | {"FA-DROP-GONE"}
 _ENDED_BADLY = frozenset({BundleState.REFUSED, BundleState.FAILED})
 

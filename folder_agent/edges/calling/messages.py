@@ -108,6 +108,8 @@ def _line(events: Sequence[Event], language: Language) -> str:
     text = f"{at} {word}{where}{times}"
     if last.hours is not None:
         text += f":{last.hours:g} 个工作小时" if zh else f": nothing dropped for {last.hours:g} working hours"
+    if last.kind == "recovered" and last.problem is None:  # a silence
+        text += ":PACS 又有新的投放" if zh else ": the PACS drops exams again"
     if last.problem is not None:
         text += f"{':' if zh else ': '}{explain(last.problem, language)} ({last.problem.code})"
         if last.kind in ("held", "disk", "failed"):
