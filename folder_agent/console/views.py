@@ -114,13 +114,24 @@ class Health:
     todo: str = ""
 
 
+def _eased(context: Context, words: Helpers) -> str:
+    """That fewer requests are sent at once than might be, while that is so."""
+    under_way, most = context.meters.under_way, context.settings.sync.workers
+    now = most if under_way is None else under_way()[0]
+    if now >= most:
+        return ""
+    zh, en = ";响应变慢:并发请求降为 {n}/{most}", "; it is slow: {n} of {most} requests at once"
+    return words.t(en, zh, n=now, most=most)
+
+
 def _health(context: Context, now: Snapshot, words: Helpers) -> Iterable[Health]:
     t, gate, meters = words.t, now.gate, context.meters
     if gate.reason is not None:
         yield Health(t("Gateway", "前置机"), "bad", words.why(gate.reason), words.todo(gate.reason))
     elif meters.answered_at is not None:
         at = datetime.fromtimestamp(meters.answered_at).astimezone().strftime("%H:%M:%S")
-        yield Health(t("Gateway", "前置机"), "well", t("answered at {at}", "{at} 有响应", at=at))
+        text = t("answered at {at}", "{at} 有响应", at=at)
+        yield Health(t("Gateway", "前置机"), "well", text + _eased(context, words))
     else:
         yield Health(t("Gateway", "前置机"), "well", t("not asked since the start", "启动以来尚未联系"))
     offset = meters.clock_offset_s

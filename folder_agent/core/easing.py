@@ -14,7 +14,7 @@ GROW_S = 1.0  # and no sooner than this after the last change, however quick the
 _SETTLED = 5  # answers before their mean says anything
 _SLOW_TIMES, _SLOW_S = 3.0, 0.5  # slow is so many times the usual, and at least so long
 _NEW, _BETTER, _WORSE = 0.3, 0.3, 0.02  # how much one answer weighs: in the mean, and in what is usual
-_UNIT = 8 * 1024 * 1024  # bytes: what a request carries is work, too; so much of it counts as the request itself does
+_UNIT, _PARTS = 8 * 1024 * 1024, 16  # so many bytes, or parts, are as much work as a request is by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,10 @@ def after_trouble(width: Width, began: float, now: float) -> Width:
     return replace(width, now=max(1, width.now // 2), good=0, changed_at=now, halved_at=now)
 
 
-def after_answer(tempo: Tempo, waited_s: float, size: int) -> Tempo:
-    """After an answer that came so long after the request's last byte, of `size`."""
-    cost = waited_s / (1 + size / _UNIT)
+def after_answer(tempo: Tempo, waited_s: float, size: int, parts: int = 1) -> Tempo:
+    """After an answer that came so long after the request's last byte, of `size`. `parts` is how many things were in
+    it: a Store request of a thousand instances may take its time."""
+    cost = waited_s / (1 + size / _UNIT + (parts - 1) / _PARTS)
     recent = cost if tempo.answers == 0 else tempo.recent_s + _NEW * (cost - tempo.recent_s)
     answers = min(tempo.answers + 1, _SETTLED)
     if answers < _SETTLED:

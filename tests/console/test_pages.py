@@ -201,6 +201,15 @@ def test_the_doctor_is_asked_and_answers(browser: Browser, filled: House) -> Non
         assert page.locator("main .health li").count() > 5
 
 
+def test_a_gateway_that_is_slow_is_shown_as_such(own: House) -> None:
+    own.drop("slow")
+    own.until("slow", "DONE")
+    with own.client() as client:
+        assert "requests at once" not in client.get("/").text
+        own.assembly.gateway._link.lanes.troubled(time.monotonic())
+        wait_for(lambda: "it is slow: 2 of 4 requests at once" in client.get("/").text)
+
+
 def test_settings_show_where_values_come_from_and_no_secret(filled: House) -> None:
     with filled.client() as client:
         text = client.get("/settings").text

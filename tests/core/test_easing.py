@@ -90,6 +90,15 @@ def test_a_large_request_may_take_longer() -> None:
     assert answered(small, 8.0, 10, size=1024).is_slow
 
 
+def test_so_may_one_of_many_parts() -> None:
+    few, tempo = Tempo(), Tempo()
+    for _ in range(20):
+        few = after_answer(few, 0.8, 1024, parts=100)
+    for _ in range(20):
+        tempo = after_answer(tempo if tempo.answers else few, 8.0, 1024, parts=1000)
+    assert not tempo.is_slow
+
+
 def test_what_is_slow_for_good_becomes_usual() -> None:
     usual = answered(Tempo(), 0.4, 20)
     assert answered(usual, 2.0, 10).is_slow

@@ -91,18 +91,19 @@ class Link:
         answer_limit: int = ANSWER_LIMIT,
         method: str = "POST",
         endpoint: str | None = None,
+        parts: int = 1,
     ) -> Reply:
         """Ask, and read the answer: within timeout_s of the request's end, and at most `answer_limit` bytes of it.
 
         A redirect that keeps the method (307, 308) is followed to the same scheme, host and port, signed anew;
         `content` is then iterated again, from its beginning. Raises AgentError for everything but an answer, and
         whatever `content` raises while it is read. `endpoint` is what the requests are counted under, where the
-        address names an exam.
+        address names an exam; `parts` is how many things are in the content.
         """
         asked, endpoint = url, endpoint or urlsplit(url).path
         for _ in range(_MOST_REPEATS):
             with self.lanes.lane():
-                reply = self._ask(asked, headers, content, answer_limit, method, endpoint)
+                reply = self._ask(asked, headers, content, answer_limit, method, endpoint, parts)
             if reply.status in _REDIRECTS and reply.location and _origin(reply.location) == _origin(asked):
                 asked = reply.location
             elif reply.status != HTTPStatus.EXPECTATION_FAILED:  # else once more, without asking first
@@ -117,6 +118,7 @@ class Link:
         answer_limit: int,
         method: str,
         endpoint: str,
+        parts: int,
     ) -> Reply:
         began = time.monotonic()
         sent = content if content is None or isinstance(content, bytes) else _Timed(content)
@@ -143,7 +145,7 @@ class Link:
             self.lanes.troubled(began)
         elif response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             size = sent.size if isinstance(sent, _Timed) else len(sent or b"")
-            self.lanes.answered(f"{method} {endpoint}", began, waited_s, size)
+            self.lanes.answered(f"{method} {endpoint}", began, waited_s, size, parts)
         return Reply(
             response.status_code,
             body,

@@ -47,11 +47,12 @@ class Lanes:
                 self._taken -= 1
                 self._changed.notify_all()
 
-    def answered(self, kind: str, began: float, waited_s: float, size: int) -> None:
+    def answered(self, kind: str, began: float, waited_s: float, size: int, parts: int = 1) -> None:
         """A good answer came to a request of that kind, which began at that monotonic time, `waited_s` seconds after
-        the last of its `size` bytes."""
+        the last of its `size` bytes; so many things were in it."""
         with self._changed:
-            tempo = self._tempos[kind] = easing.after_answer(self._tempos.get(kind, Tempo()), waited_s, size)
+            tempo = easing.after_answer(self._tempos.get(kind, Tempo()), waited_s, size, parts)
+            self._tempos[kind] = tempo
             if tempo.is_slow:
                 self._trouble(began)
             else:

@@ -99,7 +99,7 @@ class Stow:
             "Accept": "application/dicom+json",
         }
         with closing(Body(pieces, self._reading, progress)) as body:
-            reply = self._link.exchange(self.destination, headers, body, STOW_ANSWER_LIMIT)
+            reply = self._link.exchange(self.destination, headers, body, STOW_ANSWER_LIMIT, parts=len(batch))
             took_s = time.monotonic() - reply.asked_at  # not the time for which it waited for its turn
         acceptances, failed = self._verdicts(batch, body, reply)
         if any(lacks_resources(error.problem) for _, error in failed):
