@@ -193,17 +193,17 @@ class Delivery:
         unsent = self._unsent(kind)
         if not unsent:
             return
-        earlier: dict[tuple[str | None, int], list[FileRecord]] = defaultdict(list)
+        earlier: dict[str | int, list[FileRecord]] = defaultdict(list)
         newest: dict[str | None, float] = {}
         instances = {record.sop_instance for record in unsent if record.sop_instance is not None}
         few = instances if kind is FileKind.DICOM and len(instances) <= _FEW else ()
         for record in self._ledger.accepted(bundle.access_number, bundle.study_uid, destination, few):
-            earlier[record.sop_instance, record.stamp.size].append(record)
+            earlier[_likeness(record)].append(record)
             if record.sop_instance is not None and record.state is FileState.SENT:
                 newest[record.sop_instance] = max(_accepted_at(record), newest.get(record.sop_instance, 0.0))
         steps = []
         for record in unsent:
-            candidates = earlier.get((record.sop_instance, record.stamp.size))
+            candidates = earlier.get(_likeness(record))
             digest = self._digest(record) if candidates else None
             same = (one for one in candidates or () if one.sha256 == digest and self._counts(one, record))
             twin = max(same, key=_accepted_at, default=None)
@@ -339,6 +339,12 @@ class Delivery:
 
 def _accepted_at(record: FileRecord) -> float:
     return record.accepted_at or 0.0
+
+
+def _likeness(record: FileRecord) -> str | int:
+    """What two files share that may have the same bytes. Not the size of an instance: a file that was replaced after it
+    went has its newer version's, beside the digest of what went."""
+    return record.sop_instance or record.stamp.size
 
 
 class _Meter:

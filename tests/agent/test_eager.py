@@ -108,6 +108,20 @@ def test_a_file_that_changes_after_it_went_is_sent_again(world: World) -> None:
     assert world.gateway.image_line.names.count("1.2.1.1.1") == 1
 
 
+def test_what_went_before_it_was_replaced_is_known_when_it_comes_back(world: World) -> None:
+    begin(world, images=1)
+    world.run(10.0)
+    assert world.gateway.image_line.names == ["1.2.1.1.1"]
+    world.drop.put("CT1/1.dcm", an_image(1, 1, pixels="longer, and never sent"))
+    world.drop.put("CT1/x.dcm", an_image(1, 9, patient="P-OTHER"))
+    world.run(100.0)
+    assert world.states() == {"CT1": "REFUSED"}
+    begin(world, images=1, imageCnt=1)
+    world.run(100.0)
+    assert world.gateway.posted == ["ACC1"]
+    assert world.gateway.image_line.names == ["1.2.1.1.1"], "the gateway has had it since"
+
+
 def test_an_exam_that_is_taken_away_says_what_the_gateway_holds(world: World) -> None:
     begin(world)
     world.run(10.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from folder_agent.core.ports import StatusArea
 from folder_agent.edges.drop_folder import RealDropFolder
 from folder_agent.edges.drop_folder.status_area import RealStatusArea
 from tests.contracts.fake_status_area import FakeStatusArea
+from tests.rights import as_nobody, public_folder
 
 NAME = "CD1 #2.json.template"
 
@@ -116,12 +117,13 @@ def test_the_folder_comes_and_goes_with_what_is_in_it_and_is_called_as_people_fi
     assert drop.look() == []
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="POSIX rights, and not for root")
-def test_without_rights_it_says_where(tmp_path: Path) -> None:
-    area = RealArea(tmp_path)
-    area.root.chmod(0o500)
-    with pytest.raises(AgentError) as raised:
-        area.area.write(NAME, b"x", [])
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are other things on Windows")
+def test_without_rights_it_says_where() -> None:
+    with public_folder() as folder:
+        area = RealArea(folder)
+        area.root.chmod(0o555)
+        with as_nobody(), pytest.raises(AgentError) as raised:
+            area.area.write(NAME, b"x", [])
     assert raised.value.problem.code == "FA-STATUS-AREA"
 
 

@@ -137,6 +137,10 @@ def test_what_was_delivered_is_recognised_after_a_rebuild(busy: Site) -> None:
     assert busy.command("ledger", "rebuild").returncode == 0
     done = busy.shelf()["CT1"]
     shutil.copytree(done, busy.drop / "CT1 again", ignore=shutil.ignore_patterns("receipt.json"))
+    assert again(busy) == 0, "the very same was delivered, exam information and all"
+    assert busy.received().repeats == 0
+    update = json.loads((done / "exam.json").read_text(encoding="utf-8")) | {"phoneNum": "13800000000"}
+    (busy.drop / "update.json").write_text(json.dumps(update), encoding="utf-8")
     assert again(busy) == 1, "the exam information alone"
     assert busy.received().repeats == 0
 

@@ -7,10 +7,8 @@ import os
 import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,35 +17,16 @@ from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.records import Stamp
 from folder_agent.edges import drop_folder
 from folder_agent.edges.drop_folder import RealDropFolder, scanning
+from tests.rights import as_nobody, public_folder
 
 NO_NAME = "\\ud800" if sys.platform != "win32" else "\0"  # half a pair: text of no name but on Windows
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names, pipes or rights")
-NOBODY = 65534
 
 
 @pytest.fixture
 def open_root() -> Iterator[Path]:
-    """A folder that another account can reach: pytest's own are closed to others."""
-    root = Path(tempfile.mkdtemp(prefix="drop-"))
-    root.chmod(0o755)
-    yield root
-    for folder in (root, *root.rglob("*")):
-        if folder.is_dir():
-            folder.chmod(0o755)
-    shutil.rmtree(root)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without root's right to read everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+    with public_folder() as root:
+        yield root
 
 
 def drop(root: Path, *excluded: str) -> RealDropFolder:

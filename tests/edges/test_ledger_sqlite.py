@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +21,7 @@ from folder_agent.core.lifecycle import BundleEvent, FileEvent, FileState, bundl
 from folder_agent.core.records import FileRecord, Sighting, Stamp
 from folder_agent.edges.ledger import PeeweeLedger, open_ledger, sqlite
 from folder_agent.edges.ledger.engine import Engine
+from tests.rights import as_nobody, public_folder
 
 on_posix = pytest.mark.skipif(os.name == "nt", reason="POSIX permissions and signals")
 
@@ -191,17 +191,10 @@ def test_a_corrupt_ledger_is_refused(path: Path) -> None:
 
 @on_posix
 def test_a_folder_without_rights_is_told() -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own is closed to nobody
-        Path(folder).chmod(0o555)
-        root = os.geteuid() == 0
-        try:
-            if root:  # who may do anything
-                os.seteuid(65534)
-            assert refusal(Path(folder) / "x.db").problem == problem("FA-LEDGER", detail="permission denied")
-        finally:
-            if root:
-                os.seteuid(0)
-            Path(folder).chmod(0o755)
+    with public_folder() as folder:
+        folder.chmod(0o555)
+        with as_nobody():
+            assert refusal(folder / "x.db").problem == problem("FA-LEDGER", detail="permission denied")
 
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
