@@ -1,8 +1,8 @@
 """How many requests may be under way at once: one more after a run of good answers, half as many when the gateway
 struggles (AIMD, as TCP does with its window: RFC 5681). Pure.
 
-It struggles if it says so (HTTP 429, 503; a DICOM status of no resources), if it does not answer in time, or if its
-answers take several times as long as they usually do. What is slow for good becomes usual after some hundred answers.
+It struggles if it says so (HTTP 429, 503, 504; a DICOM status of no resources), if it does not answer in time, or if
+its answers take several times as long as they usually do. What is slow for good becomes usual after some hundred answers.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -285,6 +286,31 @@ def test_a_report_comes_back_as_it_was_by_dcm2pdf_in_the_images_study(tmp_path: 
     assert (tmp_path / "back.pdf").read_bytes() == content
     receipt = json.loads((site.shelf()["CT1"] / "receipt.json").read_text(encoding="utf-8"))
     assert hashlib.sha256(content).hexdigest() in json.dumps(receipt)
+
+
+BARE = ("patientId", "patientName", "patientSex", "studyId", "accessNumber")
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+@pytest.mark.parametrize("has_image", [False, True])
+def test_a_validator_of_dicom_finds_no_error_in_a_report(tmp_path: Path, is_bare: bool, has_image: bool) -> None:
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed (Debian: apt-get install dicom3tools)")
+    path = tmp_path / "report.pdf"
+    path.write_bytes(PDF)
+    file = Outgoing(1, path.name, path, stamp_of(path.stat()), FileKind.PDF)
+    exam: dict[str, str | int] = {
+        **{name: FIELDS[name] for name in BARE},
+        **({} if is_bare else {"patientAge": "45", "patientAgeUnit": "Y", "studyDate": "2025-03-04 05:06:07"}),
+    }
+    reading = Reading(open_for_reading, lambda: False)
+    with running_storescp(tmp_path / "scp") as scp:
+        way = Encapsulate(Dimse(node(scp.port), reading), reading)
+        way.for_exam(exam, image(tmp_path, 1) if has_image else None).send([file], lambda _: None, lambda _: None)
+        [object_file] = scp.files()
+        told = subprocess.run(["dciodvfy", "-new", object_file], capture_output=True, timeout=60).stderr
+    assert b"EncapsulatedPDF" in told
+    assert b"Error" not in told, told.decode("utf-8", "replace")
 
 
 def test_orthanc_keeps_a_report_once_however_often_it_is_sent(orthanc: Orthanc, tmp_path: Path) -> None:

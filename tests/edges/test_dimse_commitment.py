@@ -11,21 +11,37 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pynetdicom import dsutils
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 
 from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.core.planning import _UNPROVEN
-from folder_agent.edges.gateway.dimse import awaited, check_offered, commitment, place_of
+from folder_agent.edges.gateway.dimse import (
+    accepting,
+    awaited,
+    check_offered,
+    commitment,
+    messages,
+    place_of,
+    pledges,
+)
 from folder_agent.edges.gateway.dimse.awaited import Awaited
 from folder_agent.edges.gateway.dimse.commitment import Commitment
+from folder_agent.edges.gateway.dimse.contexts import Pair
 from folder_agent.edges.gateway.dimse.node import Place
 from folder_agent.edges.gateway.dimse.pledges import Report
+from folder_agent.edges.gateway.dimse.talk import Incoming, Message
 from folder_agent.edges.gateway.proof import Instance
 from folder_agent.edges.gateway.trust import make_context
 from folder_agent.settings import DimseSettings
 from tests.servers.certificates import make_certificate
-from tests.servers.committing import CommittingScp, report
+from tests.servers.committing import PUSH, CommittingScp, report
 from tests.servers.orthanc import free_port
 from tests.servers.storescp import CT, EXPLICIT, ScriptedScp
 
@@ -270,6 +286,14 @@ def test_many_may_ask_at_once(port: int) -> None:
     assert len(told) == 8
 
 
+def test_a_large_study_is_asked_for_and_reported_on_whole(port: int) -> None:
+    many = [Instance("1.2", CT, f"1.2.840.99.1234567890.{number}") for number in range(2000)]
+    with CommittingScp(calls=port) as scp, asking(scp, port, 60) as asker:
+        has(scp, *many[:30])
+        scp.keeps = lambda uid: uid != many[7].sop_instance  # type: ignore[method-assign]
+        assert asker.lacking(many) == {many[7].sop_instance}
+
+
 def test_a_stop_ends_the_waiting(port: int) -> None:
     stop = threading.Event()
     with CommittingScp(is_silent=True) as scp:
@@ -294,6 +318,66 @@ def test_the_call_is_encrypted_where_the_images_are(tmp_path: Path, port: int) -
         assert scp.call(scp.held_back[0], port) == 0
         assert asker.lacking(ALL) == frozenset()
         asker.close()
+
+
+Found = TypeVar("Found")
+VALID = A_ASSOCIATE_RQ()
+VALID.decode(messages.associate_request("FOLDERAGENT", "GATEWAY", {1: Pair(PUSH, EXPLICIT), 3: Pair(CT, EXPLICIT)}))
+ASKED = VALID.encode()
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, whole: bytes) -> bytes:
+    """Some bytes of it are others, and some may be missing at its end."""
+    content = bytearray(whole)
+    for place, value in draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=8)):
+        content[place] = value
+    return bytes(content[: draw(st.integers(0, len(whole)))]) if draw(st.booleans()) else bytes(content)
+
+
+def or_told(read: Callable[[], Found]) -> Found | None:
+    """What it finds, or None for our own word on what makes no sense."""
+    try:
+        return read()
+    except AgentError as error:
+        assert error.problem.code == "FA-GW-ANSWER"
+        return None
+
+
+@given(st.binary(max_size=200) | spoilt(ASKED))
+def test_any_request_for_an_association_is_understood_or_told(pdu: bytes) -> None:
+    found = or_told(lambda: accepting.proposal(pdu))
+    if found is not None:
+        assert found.most_bytes == 0 or found.most_bytes >= 8
+        or_told(lambda: accepting.acceptance(found))
+
+
+def test_what_we_accept_is_what_was_asked_for_and_nothing_else() -> None:
+    found = accepting.proposal(ASKED)
+    assert (found.called, found.calling, found.taken()) == ("FOLDERAGENT", "GATEWAY", {1: EXPLICIT})
+    contexts = {1: Pair(PUSH, EXPLICIT), 3: Pair(CT, EXPLICIT)}
+    agreed = messages.agreement(accepting.acceptance(found), contexts)
+    assert agreed.contexts == {contexts[1]: 1}
+    assert agreed.refusals == {contexts[3]: "kind of object not supported"}
+
+
+REPORT = dsutils.encode(report("1.2.9", [(CT, "1.2.3"), (CT, "1.2.4")], [(CT, "1.2.5")]), True, True) or b""
+
+
+@given(st.binary(max_size=200) | spoilt(REPORT), st.booleans())
+def test_any_report_is_understood_or_told(data: bytes, is_implicit: bool) -> None:
+    or_told(lambda: pledges.report_of(Message(1, Dataset(), data), is_implicit=is_implicit))
+
+
+def test_a_report_commits_what_it_references_and_not_what_failed() -> None:
+    found = pledges.report_of(Message(1, Dataset(), REPORT), is_implicit=True)
+    assert found == Report("1.2.9", frozenset({"1.2.3", "1.2.4"}))
+
+
+@given(st.lists(st.binary(max_size=100) | spoilt(messages.command_pdus(1, pledges.action_request(1), 0)), max_size=4))
+def test_any_pdus_are_messages_or_told(pdus: list[bytes]) -> None:
+    incoming = Incoming()
+    or_told(lambda: [message.number("Status") for pdu in pdus for message in incoming.take(pdu)])
 
 
 def test_what_is_never_reported_is_not_awaited_for_ever() -> None:

@@ -166,6 +166,7 @@ def test_an_answer_that_does_not_come_in_time_narrows(tmp_path: Path) -> None:
     [
         ({"do": "status", "status": 503}, 4),
         ({"do": "status", "status": 429}, 4),
+        ({"do": "status", "status": 504}, 4),
         ({"do": "hang"}, 4),
         ({"do": "stow-fail", "reason": 0xA700, "times": 2}, 4),
         ({"do": "status", "status": 500}, 8),

@@ -29,7 +29,7 @@ from folder_agent.edges.meters import Meters
 
 ANSWER_LIMIT = 1024 * 1024  # bytes of an answer to study/add or a form
 _REDIRECTS = (307, 308)
-_STRUGGLES = (429, 503)  # the statuses of a server that has too much to do
+_STRUGGLES = (429, 503, 504)  # the statuses of a server that has too much to do, or whose own server has
 _MOST_REPEATS = 4  # requests for one exchange
 _SPARE_CONNECTIONS = 2
 _LONGEST_RETRY_AFTER_S = 86400

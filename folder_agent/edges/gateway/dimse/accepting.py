@@ -13,7 +13,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiat
 from pynetdicom.presentation import PresentationContext
 
 from folder_agent.edges.gateway.dimse import messages
-from folder_agent.edges.gateway.dimse.messages import EXPLICIT, IMPLICIT
+from folder_agent.edges.gateway.dimse.messages import EXPLICIT, IMPLICIT, LEAST_BYTES
 from folder_agent.edges.gateway.dimse.pledges import PUSH_MODEL
 
 REQUESTED = 1  # the PDU's type
@@ -53,9 +53,12 @@ def proposal(pdu: bytes) -> Proposal:
         roles = [item for item in asked.user_information if isinstance(item, SCP_SCU_RoleSelectionNegotiation)]
         provides = any(item.sop_class_uid == PUSH_MODEL and item.scp_role for item in roles)
         titles = str(asked.called_ae_title).strip(), str(asked.calling_ae_title).strip()
-        return Proposal(*titles, asked.maximum_length_received or 0, contexts, provides)
+        found = Proposal(*titles, asked.maximum_length_received or 0, contexts, provides)
     except Exception:  # noqa: BLE001 - whatever a library raises over what came is the sender's fault
         raise messages.not_understood() from None
+    if 0 < found.most_bytes < LEAST_BYTES:
+        raise messages.not_understood()
+    return found
 
 
 def acceptance(asked: Proposal) -> bytes:

@@ -33,6 +33,7 @@ ABORT_REQUEST = bytes((ABORT, 0, 0, 0, 0, 4, 0, 0, 0, 0))
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 MOST_FRAGMENT = 128 * 1024  # bytes, if the receiver sets no bound of its own
+LEAST_BYTES = 8  # of a PDU: with less, not one byte of a data set would fit
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _OUR_MOST = 16384  # bytes of a PDU that we want to receive
 _STORE, _ECHO, _RESPONSE = 0x0001, 0x0030, 0x8000  # command fields (PS3.7 E.1)
@@ -115,7 +116,7 @@ def agreement(pdu: bytes, contexts: Mapping[int, Pair]) -> Agreement:
         results = {result.context_id: result for result in answer.presentation_context_definition_results_list}
     except Exception:  # noqa: BLE001 - whatever a library raises over what the receiver sent is the receiver's fault
         raise not_understood() from None
-    if 0 < most_bytes < 8 or not results:  # not one byte of a data set would fit; nothing is said of any context
+    if 0 < most_bytes < LEAST_BYTES or not results:  # nothing is said of any context
         raise not_understood()
     taken, refused = {}, {}
     for number, pair in contexts.items():
