@@ -2,7 +2,7 @@
 struggles (AIMD, as TCP does with its window: RFC 5681). Pure.
 
 It struggles if it says so (HTTP 429, 503, 504; a DICOM status of no resources), if it does not answer in time, or if
-its answers take several times as long as they usually do. What is slow for good becomes usual after some hundred answers.
+its answers take several times as long as they usually do. What is slow for good becomes usual, after some hundred.
 """
 
 from __future__ import annotations
