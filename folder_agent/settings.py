@@ -407,15 +407,17 @@ def default_file() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config")) / "folder-agent" / "folder-agent.toml"
 
 
-def load(file: Path, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check the settings. Raises SettingsError with one line for every problem found."""
+def load(file: Path, environment: Mapping[str, str] = os.environ, place: Path | None = None) -> Settings:
+    """Read and check the settings. `place` is where the file will lie, if that is elsewhere: relative paths start
+    there. Raises SettingsError with one line for every problem found."""
     table = with_environment(read_toml(file), environment)
     try:
         settings = Settings.model_validate(table)
     except ValidationError as error:
         raise SettingsError(_lines(file, error)) from None
-    made = _made_absolute(settings, file.absolute().parent)
-    made._file = file.absolute()
+    place = (place or file).absolute()
+    made = _made_absolute(settings, place.parent)
+    made._file = place
     return made
 
 

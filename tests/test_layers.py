@@ -1,4 +1,4 @@
-"""Imports point one way: cli, simulator → service → running → console → checkup → assembly → agent, edges → core."""
+"""Imports point one way: installing → cli → service → running → console → checkup → assembly → agent, edges → core."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "checkup": {"core", "settings", "edges", "agent", "assembly", "checkup"},
     "console": {"core", "settings", "edges", "agent", "assembly", "checkup", "console"},
     "support": {"core", "settings", "edges", "agent", "assembly", "checkup", "support"},
+    "installing": {"core", "settings", "edges", "service", "cli", "installing"},
     "cli": {"core", "settings", "edges", "agent", "assembly", "checkup", "console", "running", "service"}
     | {"cli", "simulator", "support"},
 }

@@ -18,8 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE, SAMPLES = ROOT / "folder_agent", ROOT / "sample_drop"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-TOP_LEVEL = {"pyproject.toml", "folder_agent", "tests", "sample_drop", "README.md"}
-MAY_COME = {"installer"}
+TOP_LEVEL = {"pyproject.toml", "folder_agent", "installer", "tests", "sample_drop", "README.md"}
 _RUBBISH = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
@@ -52,7 +51,7 @@ def test_nothing_else_is_visible_at_the_top_level() -> None:
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     visible = {name.split("/")[0] for name in listed.split("\0") if name and not name.startswith(".")}
-    assert visible - MAY_COME == TOP_LEVEL
+    assert visible == TOP_LEVEL
 
 
 def has_setuptools() -> bool:

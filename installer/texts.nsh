@@ -1,0 +1,60 @@
+; What the installer's pages say. One line for each language and text.
+!macro TEXT NAME EN ZH
+  LangString ${NAME} ${LANG_ENGLISH} "${EN}"
+  LangString ${NAME} ${LANG_SIMPCHINESE} "${ZH}"
+!macroend
+!define TEXT "!insertmacro TEXT"
+
+${TEXT} T_WELCOME "folder-agent ${VERSION}" "folder-agent ${VERSION}"
+${TEXT} T_WELCOME_NEW "folder-agent watches the folder that a PACS exports to, and delivers each complete exam to the hospital's front-end machine.$\r$\n$\r$\nHave these at hand: the folder, the front-end machine's address, the appId and the token that the platform assigned. Nothing is fetched from the internet." "folder-agent 监视 PACS 导出检查的文件夹,把每一次完整的检查送达医院的前置机。$\r$\n$\r$\n请准备好:导出文件夹、前置机地址、平台分配的 appId 和 token。安装过程不需要互联网。"
+${TEXT} T_WELCOME_UPGRADE "Version $Previous is installed and will be upgraded to ${VERSION}.$\r$\n$\r$\nSettings, token and ledger stay as they are; a copy of them is kept beside them. The service finishes the step in hand, is stopped for a moment, and goes on where it was." "已安装版本 $Previous,将升级到 ${VERSION}。$\r$\n$\r$\n设置、token 和账本保持不变,并先备份一份。服务会完成手头的步骤,短暂停止,升级后从原处继续。"
+
+${TEXT} T_DROP_TITLE "Drop folder" "投放目录"
+${TEXT} T_DROP_SUB "Where does the PACS export exams to?" "PACS 把检查导出到哪个文件夹?"
+${TEXT} T_DROP_LABEL "A folder of this machine (D:\pacs-export) or a share (\\pacs01\export):" "本机文件夹(D:\pacs-export)或网络共享(\\pacs01\export):"
+${TEXT} T_BROWSE "Browse..." "浏览..."
+${TEXT} T_DROP_NOTE "Delivered exams are moved to its folder done, refused ones to failed; nothing is deleted.$\r$\n$\r$\nA mapped drive (Z:) belongs to whoever is logged in; a service does not see it. If you choose one, its share (\\server\name) is put in its place." "已送达的检查会移到其中的 done 文件夹,失败的移到 failed;不会删除任何文件。$\r$\n$\r$\n映射的网络盘(如 Z:)只属于当前登录的用户,服务看不到它。如果选择了网络盘,会自动换成它的共享路径(\\服务器\名称)。"
+${TEXT} T_DROP_EMPTY "Please name the drop folder." "请填写投放目录。"
+${TEXT} T_DROP_MAPPED "is a mapped drive, which a service does not see. This share is used instead:" "是映射的网络盘,服务看不到它。已改用共享路径:"
+${TEXT} T_DROP_UNKNOWN "is a network drive whose share is not known. Please write the share itself: \\server\name" "是网络盘,但查不到它的共享路径。请直接填写共享路径:\\服务器\名称"
+
+${TEXT} T_GATEWAY_TITLE "Front-end machine" "前置机"
+${TEXT} T_GATEWAY_SUB "Where are exams delivered to, and as whom?" "检查送到哪里,以什么身份?"
+${TEXT} T_URL_LABEL "Address (https://...):" "地址(https://...):"
+${TEXT} T_APPID_LABEL "appId:" "appId:"
+${TEXT} T_TOKEN_LABEL "Token (stored encrypted, not in the settings file):" "token(加密保存,不写入设置文件):"
+${TEXT} T_FINGERPRINT_LABEL "Only for a self-signed certificate: its fingerprint (sha256:...)" "仅当证书为自签名时填写:证书指纹(sha256:...)"
+${TEXT} T_GATEWAY_EMPTY "Please fill in address, appId and token." "请填写地址、appId 和 token。"
+
+${TEXT} T_ACCOUNT_TITLE "Service account" "服务账户"
+${TEXT} T_ACCOUNT_SUB "Whom does the service run as?" "服务以哪个账户运行?"
+${TEXT} T_ACCOUNT_OWN "The service's own account: no password, for folders of this machine" "服务自己的账户:无需密码,适用于本机文件夹"
+${TEXT} T_ACCOUNT_OTHER "Another account, for shares (DOMAIN\user, or a managed one: DOMAIN\name$$):" "其他账户,适用于网络共享(域\用户,或托管账户:域\名称$$):"
+${TEXT} T_PASSWORD_LABEL "Password (none for a managed account):" "密码(托管账户留空):"
+${TEXT} T_ACCOUNT_NOTE "The account gets the right to log on as a service, and the right to change files in the drop folder if that is on this machine. On a share, its administrator must give it the right to change files." "安装程序会给该账户「作为服务登录」的权限;投放目录在本机时,还会给它修改权限。投放目录在网络共享上时,须由共享的管理员给它修改权限。"
+${TEXT} T_ACCOUNT_EMPTY "Please name the account." "请填写账户。"
+
+${TEXT} T_RESULT_TITLE "Result" "安装结果"
+${TEXT} T_RESULT_SUB "What was done, and what folder-agent doctor found" "完成的步骤,以及 folder-agent doctor 的检查结果"
+${TEXT} T_RESULT_NOTE "Mend what is marked fault or warning, then see Start menu, folder-agent, Status." "请处理标为「故障」或「警告」的项目,之后可在开始菜单 folder-agent 中查看状态。"
+
+${TEXT} T_UNPACKING "Unpacking" "正在解压"
+${TEXT} T_PREPARING "Checking what was given; then the service finishes the step in hand, and stops" "正在检查所填内容;然后服务完成手头的步骤并停止"
+${TEXT} T_CONFIGURING "Settings, ledger, service" "正在处理设置、账本和服务"
+${TEXT} T_STARTING "Starting the service; folder-agent doctor looks at everything" "正在启动服务,并由 folder-agent doctor 逐项检查"
+${TEXT} T_FAILED "Not installed. The lines above say why." "未安装。原因见上面的说明。"
+${TEXT} T_BACK "The version of before is back in place." "已恢复到升级前的版本。"
+${TEXT} T_IN_USE "Files of the installed version are in use. Close every folder-agent window, and try again. Nothing was changed." "已安装版本的文件正在使用。请关闭所有 folder-agent 窗口后重试。没有做任何改动。"
+${TEXT} T_DOWNGRADE "Version $Previous is installed, which is newer than this one (${VERSION}). There is no way back to an older one; nothing was changed." "已安装更新的版本 $Previous,本安装包是 ${VERSION}。不支持降级;没有做任何改动。"
+${TEXT} T_WINDOWS "folder-agent needs 64-bit Windows 8.1, Windows Server 2012 R2, or newer." "folder-agent 需要 64 位的 Windows 8.1、Windows Server 2012 R2 或更新的系统。"
+${TEXT} T_LOG "The log of this installation:" "本次安装的记录:"
+
+${TEXT} T_MENU_CONSOLE "Console" "控制台"
+${TEXT} T_MENU_STATUS "Status" "状态"
+${TEXT} T_MENU_LOGS "Open log folder" "打开日志文件夹"
+${TEXT} T_MENU_COMMAND "Command line" "命令行"
+${TEXT} T_MENU_GUIDE "Administrator's guide" "管理员手册"
+${TEXT} T_LANGUAGE "en" "zh"
+
+${TEXT} T_UN_KEEP "Keep settings, token, ledger and logs?$\r$\n$\r$\nYes: they stay in $APPDATA\folder-agent, for a later installation.$\r$\nNo: they are deleted. Without the ledger nobody knows what was delivered.$\r$\n$\r$\nDrop folders, done and failed are not touched in any case." "是否保留设置、token、账本和日志?$\r$\n$\r$\n是:保留在 $APPDATA\folder-agent,以后再安装时继续使用。$\r$\n否:删除。没有账本,就无从知道哪些检查已经送达。$\r$\n$\r$\n无论如何都不会动投放目录、done 和 failed。"
+${TEXT} T_UN_FAILED "The service could not be removed; nothing was uninstalled." "服务未能移除;没有卸载任何内容。"
