@@ -31,7 +31,7 @@ from folder_agent.edges.volumes import free_bytes
 from folder_agent.settings import Settings
 
 EVERY_S, AT_LEAST_S = 2.0, 15.0
-QUICK_S = 0.05
+QUICK_S, AGE_SHARE = 0.05, 50.0  # of a processor: what takes longer is done aside, and for a fiftieth of the time
 _LEAVING = ("COMMITTED", "REFUSED", "FAILED")
 
 
@@ -111,6 +111,7 @@ class Pulse:
         self._counting = threading.Lock()
         self._counted: Tallies | None = None
         self._counted_at = self._count_took_s = 0.0
+        self._counted_version = -1
         self._is_counting = False
 
     def start(self) -> None:
@@ -125,12 +126,17 @@ class Pulse:
             self._thread.join(5)
 
     def tallies(self) -> Tallies:
-        """All counts of the ledger. Where counting takes long, those of a while ago, and a thread counts anew."""
+        """All counts of the ledger: anew if something has changed since they were taken. Where counting takes long,
+        those of a while ago, and a thread counts anew."""
         with self._counting:
+            age_s = time.monotonic() - self._counted_at
+            # Not everything is published: files on their way are not, nor what another process writes.
+            is_same = self._counted_version == self._live.version and age_s < EVERY_S
+            if self._counted is not None and is_same:
+                return self._counted
             if self._counted is None or self._count_took_s < QUICK_S:
                 return self._count()
-            is_old = time.monotonic() - self._counted_at > max(AT_LEAST_S, 50 * self._count_took_s)
-            if is_old and not self._is_counting:
+            if age_s > AGE_SHARE * self._count_took_s and not self._is_counting:
                 self._is_counting = True
                 threading.Thread(target=self._count_aside, name="console's count", daemon=True).start()
             return self._counted
@@ -140,10 +146,10 @@ class Pulse:
             self._count()
 
     def _count(self) -> Tallies:
-        began = time.monotonic()
+        version, began = self._live.version, time.thread_time()  # of this thread alone, however busy the machine is
         found = self._ledger.tallies()
-        self._counted, self._counted_at = found, time.monotonic()
-        self._count_took_s = self._counted_at - began
+        self._count_took_s = time.thread_time() - began
+        self._counted, self._counted_at, self._counted_version = found, time.monotonic(), version
         return found
 
     def _count_aside(self) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from typer.testing import CliRunner, Result
 
 from folder_agent import settings
 from folder_agent.assembly import Assembly
+from folder_agent.cli.app import app
 from folder_agent.console import Live, pulse
 from folder_agent.console.server import Console
 from folder_agent.core.records import BundleRecord
@@ -74,6 +76,11 @@ def wait_for(ask: Callable[[], Any], within_s: float = 30.0) -> Any:
             raise TimeoutError("it did not come to that")
         time.sleep(0.05)
     return found
+
+
+def invoke(site: Site, *arguments: str, **more: Any) -> Result:
+    """The command in this process, which spares loading it anew each time."""
+    return CliRunner().invoke(app, [*arguments, "--config", str(site.config())], **more)
 
 
 @contextmanager

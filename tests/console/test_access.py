@@ -17,7 +17,7 @@ from folder_agent.console.accounts import Accounts
 from folder_agent.console.app import language_of
 from folder_agent.core.errors import AgentError
 from folder_agent.simulator.certificates import ensure_certificate
-from tests.console.house import House, house, running, wait_for
+from tests.console.house import House, house, invoke, running, wait_for
 from tests.console.test_pages import looking
 from tests.servers.storescp import ScriptedScp
 from tests.site import Site
@@ -427,8 +427,8 @@ def test_add_user_reads_the_password_and_keeps_the_account(site: Site) -> None:
     loaded = settings.load(site.config(), {})
     assert loaded.console.users_file is not None
     assert Accounts(loaded.console.users_file).check("anna", PASSWORD) == "operator"
-    assert site.command("console", "add-user", "anna", input="short\n").returncode == 1
-    assert site.command("console", "add-user", "an na", input=f"{PASSWORD}\n").returncode == 1
+    assert invoke(site, "console", "add-user", "anna", input="short\n").exit_code == 1
+    assert invoke(site, "console", "add-user", "an na", input=f"{PASSWORD}\n").exit_code == 1
 
 
 @pytest.mark.parametrize(

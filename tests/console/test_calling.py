@@ -30,7 +30,7 @@ from folder_agent.edges.calling.caller import worked_s
 from folder_agent.edges.calling.channels import dingtalk_signature, feishu_signature
 from folder_agent.edges.disks import Disks
 from folder_agent.settings import NotifySettings
-from tests.console.house import PATIENT, wait_for
+from tests.console.house import PATIENT, invoke, wait_for
 from tests.site import Site, dicom, sidecar
 
 SECRET = SecretStr("SEC123")
@@ -379,14 +379,14 @@ def test_settings_that_make_no_sense_are_refused(wrong: Any) -> None:
 
 
 def test_notify_test_tells_of_each_channel(site: Site, listener: Listener) -> None:
-    assert site.command("notify-test").returncode == 1
+    assert invoke(site, "notify-test").exit_code == 1
     site.top = f'[notify]\nwebhook = "{listener.url}/a"\nfeishu = "{listener.url}/b"\n'
     told = site.command("notify-test", "--lang", "en")
     assert (told.returncode, told.stdout) == (0, "webhook: sent\nfeishu: sent\n")
     listener.status = 503
-    told = site.command("notify-test", "--lang", "en")
-    assert told.returncode == 1
-    assert "HTTP 503" in told.stderr
+    refused = invoke(site, "notify-test", "--lang", "en")
+    assert refused.exit_code == 1
+    assert "HTTP 503" in refused.stderr
 
 
 def test_a_running_agent_calls_and_names_nobody(site: Site, listener: Listener) -> None:
