@@ -7,15 +7,18 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from folder_agent.simulator import Simulator
 from tests.faults.running import assert_delivered_once, everything, exam
+from tests.servers.orthanc import free_port
 from tests.site import Site
 from tests.windows.hospital import Hospital
 from tests.windows.lab import Lab, Session
 from tests.windows.lab.assembling import windows_path
 
+CONSOLE = free_port()
 IMAGES = 110  # the first batch has 100
 SLOW_S = 18.0  # longer than a stop waits for what is in hand
 _HOLD = """
@@ -67,7 +70,7 @@ class Story:
 def hospital(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     folder = tmp_path_factory.mktemp("service")
     with Simulator(folder / "gateway") as gateway, Session(lab, folder) as windows:
-        yield Hospital(windows, gateway, folder)
+        yield Hospital(windows, gateway, folder, f'[console]\nlisten = "127.0.0.1:{CONSOLE}"\n')
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +81,33 @@ def story(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Story
 def test_it_is_installed_started_and_delivers_what_windows_and_linux_programs_drop(story: Story) -> None:
     hospital = story.hospital
     assert hospital.state()["state"] == "absent"
+    assert asked(hospital) == 4
     hospital.install()
+    assert asked(hospital) == 3
     installed = hospital.state()
     assert (installed["state"], installed["starts_by_itself"], installed["exit_code"]) == ("stopped", True, None)
     assert f'--config "{windows_path(hospital.settings)}"' in installed["command"]
     registered = json.loads(hospital.windows.run("-c", _REGISTERED).stdout)
     assert registered == [r"%SystemRoot%\System32\EventCreate.exe", 7]
     assert hospital.service("start") == "running\n"
+    assert asked(hospital) == 0
     story.drop(1)
     story.drop(2, by_windows=True)
     hospital.until_delivered("CT1", "CT2")
     story.all_is_well()
     left = [path.name for path in hospital.site.drop.iterdir() if path.name.startswith("CT")]
     assert left == [], "the emptied folders stay"
+
+
+def test_it_serves_the_console_and_a_page_that_stays_open_does_not_keep_it_from_a_restart(story: Story) -> None:
+    hospital, top = story.hospital, f"http://127.0.0.1:{CONSOLE}"
+    with httpx.Client(base_url=top, trust_env=False, timeout=30) as person:
+        assert person.get("/healthz").status_code == 200
+        assert "CT2" in person.get("/bundles").text
+        before = hospital.state()["pid"]
+        assert hospital.service("restart") == "running\n"
+    assert hospital.state()["pid"] not in (before, None)
+    assert httpx.get(f"{top}/healthz", trust_env=False, timeout=30).status_code == 200
 
 
 def test_a_file_that_another_program_holds_waits_with_its_reason_and_then_goes(story: Story) -> None:
@@ -163,6 +180,11 @@ def test_removed_it_leaves_settings_ledger_and_files(story: Story) -> None:
     assert everything(hospital.site.root).keys() >= before.keys()
     assert hospital.command("service", "start").returncode == 1
     assert hospital.windows.run("-c", _REGISTERED).returncode != 0
+
+
+def asked(hospital: Hospital) -> int:
+    """The exit code of `service status`."""
+    return int(hospital.command("service", "status").returncode)
 
 
 def in_the_middle(story: Story, number: int) -> None:
