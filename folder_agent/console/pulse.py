@@ -53,7 +53,7 @@ class DropToday:
     delivered: int = 0
     waiting: int = 0
     sending: int = 0
-    failed: int = 0
+    failed: int = 0  # and not dropped or tried again since
     overdue: int = 0
     troubles: tuple[Problem, ...] = ()
     free: int | None = None  # bytes, where done/ lies
@@ -184,7 +184,7 @@ class Pulse:
     def _take(self, now: float) -> Snapshot:
         today = datetime.fromtimestamp(now).astimezone().date()
         midnight = begin_of(today)
-        ended = self._ledger.count_since(midnight)
+        ended, lost = self._ledger.count_since(midnight), self._ledger.count_left_behind(midnight)
         open_ones = self._ledger.open_counts()
         drops = []
         for drop in self._settings.drops:
@@ -196,7 +196,7 @@ class Pulse:
                     + sum(n for (s, _), n in mine.items() if s == "COMMITTED"),
                     waiting=sum(n for (state, _), n in mine.items() if state not in (*_LEAVING, "SENDING")),
                     sending=sum(n for (state, _), n in mine.items() if state == "SENDING"),
-                    failed=ended.get((drop.name, "REFUSED"), 0) + ended.get((drop.name, "FAILED"), 0),
+                    failed=lost.get(drop.name, 0),
                     overdue=sum(n for (_, late), n in mine.items() if late),
                     troubles=tuple(concerns.of_drop(self._ledger, drop.name)),
                     free=_free(lambda at=drop.done_dir: free_bytes(at)),  # type: ignore[misc]

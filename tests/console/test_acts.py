@@ -126,8 +126,12 @@ def test_what_failed_is_tried_again_after_mending(browser: Browser, own: House) 
     number = own.until("broken", "REFUSED").id
     (shelved(own, "broken") / "IM1.dcm").unlink()
     with looking(browser, own) as page:
+        page.goto(own.url)
+        page.wait_for_selector(".sentence.watch >> text=1 failed")
         assert "put back" in act(page, own, number, "again")
-    assert own.until("broken", "DONE").id > number
+        assert own.until("broken", "DONE").id > number
+        page.goto(own.url)
+        page.wait_for_selector(".sentence.well")  # what was mended has not failed any more
 
 
 def test_a_whole_cause_is_tried_again(browser: Browser, own: House) -> None:

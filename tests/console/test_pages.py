@@ -112,6 +112,10 @@ def test_the_language_can_be_switched_and_stays(browser: Browser, filled: House)
         assert page.locator("h1").inner_text() == "Needs attention"
         page.click("text=Dark")
         assert page.locator("html.theme-dark").count() == 1
+    with looking(browser, filled, color_scheme="dark") as page:
+        page.goto(filled.url)
+        page.click("text=Light")  # what it is not
+        assert page.locator("html.theme-light").count() == 1
 
 
 def test_search_finds_by_name_start_accession_number_and_study_id(browser: Browser, filled: House) -> None:

@@ -11,7 +11,8 @@ ledger.accepted ledger.bundle ledger.bundle_at ledger.files_of ledger.find_bundl
 ledger.latest_bundles ledger.open_bundles ledger.open_files ledger.recall ledger.tallies ledger.target_is_taken
 ledger.bundles_between ledger.day_tallies ledger.files_between ledger.close
 ledger.count_since ledger.deeds ledger.deeds_of ledger.delivered_since ledger.drop_names ledger.left_behind
-ledger.first_seen ledger.newest_at ledger.oldest_waiting ledger.open_counts ledger.orders ledger.overdue ledger.page
+ledger.first_seen ledger.count_left_behind ledger.newest_at ledger.oldest_waiting ledger.open_counts ledger.orders
+ledger.overdue ledger.page
 shelves.choose shelves.days shelves.on_day shelves.free_bytes shelves.is_free shelves.read shelves.has_failed
 gateway.for_exam gateway.close form.for_exam encapsulate.for_exam encapsulate.names
 drop.below drop.digest drop.inspect drop.kind drop.locate drop.look drop.stamp drop.unlisted

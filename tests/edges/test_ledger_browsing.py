@@ -117,6 +117,7 @@ def test_what_was_dropped_again_is_left_behind_no_more(ledger: PeeweeLedger) -> 
     put(ledger, "new-name", 6.0, access_number="A1")
     put(ledger, "elsewhere", 7.0, drop="mr")
     assert [one.name for one in ledger.left_behind(0.0)] == ["elsewhere", "lost"]
+    assert ledger.count_left_behind(0.0) == {"ct": 2, "mr": 0}
     assert ledger.left_behind(1000.0) == []
 
 

@@ -155,18 +155,33 @@ class Browsing(Queries):
         """What was refused or failed since then and was not dropped again under its name or accession number, newest
         first."""
         bundle = self._tables.bundle
+        newest = (bundle.changed_at.desc(), bundle.id.desc())
+        parts = [
+            self._bundles(self._left_alone(drop, state, since), *newest, limit=limit)
+            for drop in self.drop_names()
+            for state in (BundleState.REFUSED, BundleState.FAILED)
+        ]
+        return _merged(parts, Wanted(limit=limit))
+
+    def count_left_behind(self, since: float) -> dict[str, int]:
+        """How many these are in all, by drop folder."""
+        bundle, found = self._tables.bundle, dict[str, int]()
+        for drop in self.drop_names():
+            for state in (BundleState.REFUSED, BundleState.FAILED):
+                query = bundle.select(fn.count(bundle.id)).where(self._left_alone(drop, state, since))
+                with self._session.reading():
+                    found[drop] = found.get(drop, 0) + query.scalar()
+        return found
+
+    def _left_alone(self, drop: str, state: BundleState, since: float) -> Any:
+        bundle = self._tables.bundle
         later = bundle.alias("later")
         # As expressions, so that no database takes an index on these for the better way: name and number are.
         here = (fn.COALESCE(later.drop_name, "") == bundle.drop_name) & (later.id - bundle.id > 0)
         by_name = later.select(later.id).where((later.name == bundle.name) & here)
         by_number = later.select(later.id).where((later.access_number == bundle.access_number) & here)
-        parts = []
-        for drop in self.drop_names():
-            for state in (BundleState.REFUSED, BundleState.FAILED):
-                mine = (bundle.drop_name == drop) & (bundle.state == str(state)) & (bundle.changed_at >= since)
-                alone = mine & ~fn.EXISTS(by_name) & ~fn.EXISTS(by_number)
-                parts.append(self._bundles(alone, bundle.changed_at.desc(), bundle.id.desc(), limit=limit))
-        return _merged(parts, Wanted(limit=limit))
+        mine = (bundle.drop_name == drop) & (bundle.state == str(state)) & (bundle.changed_at >= since)
+        return mine & ~fn.EXISTS(by_name) & ~fn.EXISTS(by_number)
 
     def oldest_waiting(self) -> float | None:
         """When the oldest bundle that is not shelved was first seen."""
