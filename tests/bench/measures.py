@@ -18,16 +18,17 @@ from pathlib import Path
 from tests.bench import materials, receivers, rivals
 from tests.bench.materials import Exam
 from tests.bench.processes import SETTLE_S, Ran, configure, run_agent, run_module, sync_disks
-from tests.bench.receivers import GATEWAY, ORTHANC, STORESCP, Receiver
+from tests.bench.receivers import GATEWAY, ORTHANC, PROMPT_ORTHANC, PROMPT_STORESCP, STORESCP, Receiver
 from tests.bench.table import MEGABYTE, Row, with_ratios
 
 RSS_LIMIT_MB = 150.0
 STOW, DIMSE = "agent, stow", "agent, dimse"
 HTTPX, CURL, RCLONE = "httpx loop", "curl --parallel", "rclone copy"
 STORESCU, NO_DELAY = "storescu", "storescu, TCP_NODELAY=1"
-REFERENCES = (HTTPX, STORESCU)  # of which a block's first is 1.0; Orthanc has both, each for its own way
+REFERENCES = (HTTPX, STORESCU, NO_DELAY)  # of which a block's first is 1.0; Orthanc has two, each for its own way
 _WATCHED = "tests.bench.watched"
-_NAGLED = 1000  # images that storescu as installed is given of a workload: each costs it 40 ms
+_NAGLED = 500  # images that storescu as installed is given of a workload: each costs it 40 ms
+_KEPT = 2000  # images of a workload that Orthanc, which keeps and indexes each, is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +112,22 @@ class Case:
         return f"{self.make.__name__} / {self.receiver} / {self.client}"
 
 
-_TO_GATEWAY, _TO_STORESCP = (STOW, HTTPX), (DIMSE, STORESCU, NO_DELAY)
+_TO_GATEWAY, _TO_STORESCP, _TO_PROMPT = (STOW, HTTPX), (DIMSE, STORESCU), (DIMSE, NO_DELAY)
 CASES = (
     *(Case(ct, GATEWAY, client) for client in (*_TO_GATEWAY, CURL)),
     *(Case(ct, STORESCP, client) for client in _TO_STORESCP),
-    *(Case(ct, ORTHANC, client) for client in (STOW, DIMSE, HTTPX, CURL, STORESCU, NO_DELAY)),
+    *(Case(ct, PROMPT_STORESCP, client) for client in _TO_PROMPT),
+    *(Case(ct, ORTHANC, client) for client in (STOW, DIMSE, HTTPX, CURL, STORESCU)),
+    *(Case(ct, PROMPT_ORTHANC, client) for client in _TO_PROMPT),
     Case(ct, "WebDAV (rclone serve)", RCLONE),
     *(Case(many, GATEWAY, client) for client in _TO_GATEWAY),
     *(Case(many, STORESCP, client) for client in _TO_STORESCP),
-    *(Case(many, ORTHANC, client) for client in (STOW, DIMSE, HTTPX, NO_DELAY)),
+    *(Case(many, PROMPT_STORESCP, client) for client in _TO_PROMPT),
+    *(Case(many, ORTHANC, client) for client in (STOW, DIMSE, HTTPX)),
     *(Case(large, GATEWAY, client) for client in _TO_GATEWAY),
     *(Case(large, STORESCP, client) for client in _TO_STORESCP),
     *(Case(singles, GATEWAY, client) for client in _TO_GATEWAY),
-    *(Case(singles, STORESCP, client) for client in (DIMSE, NO_DELAY)),
+    *(Case(singles, PROMPT_STORESCP, client) for client in _TO_PROMPT),
     *(Case(singles, ORTHANC, client) for client in (STOW, HTTPX)),
     *(Case(singles_flat, GATEWAY, client) for client in _TO_GATEWAY),
 )
@@ -169,7 +173,11 @@ def _block(cases: Sequence[Case], work: Workload, place: Path, tell: Callable[[s
         tell(case.name)
         here = place / str(number)
         sync_disks()
-        row = _agent(case, work, here) if case.client in (STOW, DIMSE) else _rival(case, work, here)
+        part = _part(work, here, _most(case))
+        row = _agent(case, part, here) if case.client in (STOW, DIMSE) else _rival(case, part, here)
+        if row is not None and part is not work:
+            note = f"the first {part.objects} only"
+            row = replace(row, workload=work.name, note=f"{note}; {row.note}" if row.note else note)
         if row is None:
             tell(f"{case.name}: {case.client.partition(' ')[0]} is not installed")
         else:
@@ -233,17 +241,22 @@ def _rival(case: Case, work: Workload, place: Path) -> Row | None:
         if case.client == CURL:
             ran = rivals.curl(receiver, work.exams, place / "curl")
             return None if ran is None else _rival_row(case, work, ran)
-        part = _part(work, place) if case.client == STORESCU else work
-        ran = rivals.storescu(receiver, part.folder, no_delay=case.client == NO_DELAY)
-    row = _rival_row(case, part, ran)
-    return row if part is work else replace(row, workload=work.name, note=f"the first {part.objects} only")
+        ran = rivals.storescu(receiver, work.folder, no_delay=case.client == NO_DELAY)
+    return _rival_row(case, work, ran)
 
 
-def _part(work: Workload, place: Path) -> Workload:
-    """As much of the workload as takes storescu no more than a minute."""
-    if work.objects <= _NAGLED:
+def _most(case: Case) -> int | None:
+    """The images that are enough to see how it goes, where all of them would take minutes."""
+    if case.client == STORESCU:
+        return _NAGLED
+    return _KEPT if case.receiver == ORTHANC else None
+
+
+def _part(work: Workload, place: Path, most: int | None) -> Workload:
+    """The first exams of the workload, with at most so many images."""
+    if most is None or work.objects <= most:
         return work
-    exams = work.exams[: _NAGLED // (work.objects // len(work.exams))]
+    exams = work.exams[: max(1, most // (work.objects // len(work.exams)))]
     for exam in exams:
         materials.linked(exam.sidecar.parent, place / "part" / exam.sidecar.parent.name)
     return Workload(work.name, place / "part", exams)

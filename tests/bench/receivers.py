@@ -4,10 +4,11 @@ fresh for every client, and ended with its measurement."""
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.servers import orthanc
 from tests.servers.storescp import dcmtk
 
 GATEWAY, STORESCP, ORTHANC = "discarding gateway", "storescp --ignore", "Orthanc"
+# DCMTK, which Orthanc is built on, leaves Nagle's algorithm on: each answer waits up to 40 ms for the sender's delayed
+# acknowledgement, unless the environment says otherwise (DCMTK, config/docs/envvars.txt).
+PROMPTLY = {"TCP_NODELAY": "1"}
+PROMPT_STORESCP, PROMPT_ORTHANC = "storescp, TCP_NODELAY=1", "Orthanc, TCP_NODELAY=1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +37,24 @@ class Receiver:
 
 def missing(name: str) -> str | None:
     """Why there is none of that name here; None if there is."""
-    if name == STORESCP:
+    if name in (STORESCP, PROMPT_STORESCP):
         return None if dcmtk("storescp") else "DCMTK is not installed (Debian: apt-get install dcmtk)"
-    return orthanc.missing() if name == ORTHANC else None
+    return orthanc.missing() if name in (ORTHANC, PROMPT_ORTHANC) else None
 
 
 @contextmanager
 def running(name: str, place: Path) -> Iterator[Receiver]:
     """Start it; all that it keeps lies in `place`."""
     place.mkdir(parents=True)
+    environment = PROMPTLY if name in (PROMPT_STORESCP, PROMPT_ORTHANC) else {}
     with _gateway(place / "gateway") as gateway:
         if name == GATEWAY:
             yield gateway
-        elif name == STORESCP:
-            with _storescp(place) as port:
+        elif name in (STORESCP, PROMPT_STORESCP):
+            with _storescp(place, environment) as port:
                 yield Receiver(gateway.url, gateway.ca_file, None, port)
         else:
-            with orthanc.running_orthanc(place) as server:
+            with orthanc.running_orthanc(place, environment=environment) as server:
                 stow = f"http://127.0.0.1:{server.http_port}/dicom-web/studies"  # its own HTTPS is not what is measured
                 yield Receiver(gateway.url, gateway.ca_file, stow, server.dicom_port)
 
@@ -68,10 +74,11 @@ def _gateway(state: Path) -> Iterator[Receiver]:
 
 
 @contextmanager
-def _storescp(place: Path) -> Iterator[int]:
+def _storescp(place: Path, environment: Mapping[str, str]) -> Iterator[int]:
     port = orthanc.free_port()
     line = [dcmtk("storescp") or "storescp", "--ignore", "--fork", str(port)]
-    with (place / "storescp.log").open("wb") as log, subprocess.Popen(line, stdout=log, stderr=log) as process:
+    env = {**os.environ, **environment}
+    with (place / "storescp.log").open("wb") as log, subprocess.Popen(line, stdout=log, stderr=log, env=env) as process:
         try:
             for _ in range(100):
                 with suppress(OSError), create_connection(("127.0.0.1", port), 1):

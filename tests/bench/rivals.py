@@ -24,7 +24,7 @@ from folder_agent.edges.gateway.signing import SignedHeaders, sign
 from folder_agent.edges.gateway.stow import BATCH_BYTES, BATCH_FILES
 from tests.bench.materials import Exam
 from tests.bench.processes import APP_ID, TOKEN, Ran, run_module, run_program
-from tests.bench.receivers import Receiver
+from tests.bench.receivers import PROMPTLY, Receiver
 from tests.servers.orthanc import free_port
 from tests.servers.storescp import dcmtk
 
@@ -71,7 +71,7 @@ def curl(receiver: Receiver, exams: Sequence[Exam], place: Path) -> Ran | None:
 def storescu(receiver: Receiver, folder: Path, *, no_delay: bool) -> Ran:
     """DCMTK's, with all images below the folder in one association."""
     line = [dcmtk("storescu") or "storescu", "-aec", "GATEWAY", "+sd", "+r", "+sp", "*.dcm", "127.0.0.1"]
-    return run_program([*line, str(receiver.dicom_port), str(folder)], {"TCP_NODELAY": "1"} if no_delay else {})
+    return run_program([*line, str(receiver.dicom_port), str(folder)], PROMPTLY if no_delay else {})
 
 
 def rclone(folder: Path, place: Path) -> Ran | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -11,7 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_orthanc(folder: Path, **more: object) -> Iterator[Orthanc]:
-    """Start one that keeps everything in `folder`, and end it with SIGTERM. `more`: settings of its own."""
+def running_orthanc(folder: Path, *, environment: Mapping[str, str] | None = None, **more: object) -> Iterator[Orthanc]:
+    """Start one that keeps everything in `folder`, and end it with SIGTERM. `environment` is laid over ours; `more`:
+    settings of its own."""
     binary, plugin = _binary(), _plugin()
     assert binary and plugin
     certificate = make_certificate(folder, "orthanc")
@@ -99,7 +101,8 @@ def running_orthanc(folder: Path, **more: object) -> Iterator[Orthanc]:
     file = folder / "orthanc.json"
     file.write_text(json.dumps(settings), encoding="utf-8")
     with (folder / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen([binary, str(file)], stdout=log, stderr=subprocess.STDOUT)
+        env = {**os.environ, **(environment or {})}
+        process = subprocess.Popen([binary, str(file)], stdout=log, stderr=subprocess.STDOUT, env=env)
     try:
         with tls_in_front_of(http_port, certificate) as port:
             server = Orthanc(f"https://127.0.0.1:{port}", dicom_port, certificate.public, http_port)
