@@ -17,7 +17,7 @@ from folder_agent.core.errors import AgentError, Disposition
 from folder_agent.edges.gateway.client import Link, make_client
 from folder_agent.edges.gateway.signing import SignedHeaders
 from folder_agent.edges.gateway.trust import PinnedContext, make_context
-from folder_agent.edges.gateway.wire import PromptBackend
+from folder_agent.edges.gateway.wire import Manners, PromptBackend
 from folder_agent.simulator.secured import secured
 from tests.servers.certificates import make_certificate
 from tests.servers.kit import StillClock, certificate, serving
@@ -170,7 +170,7 @@ def _is_connected(sock: socket.socket) -> bool:
 def test_a_server_that_resets_before_the_handshake_leaves_no_socket_open(pinned: bool) -> None:
     context = make_context(fingerprint="0" * 64) if pinned else make_context(certificate().public)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        stream = PromptBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 5)
+        stream = PromptBackend(Manners()).connect_tcp("127.0.0.1", listener.getsockname()[1], 5)
         sock = stream.get_extra_info("socket")
         reset(listener.accept()[0], sock)
         with pytest.raises(httpcore.ConnectError):

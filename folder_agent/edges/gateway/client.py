@@ -8,11 +8,12 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpx
@@ -33,6 +34,12 @@ _STRUGGLES = (429, 503, 504)  # the statuses of a server that has too much to do
 _MOST_REPEATS = 4  # requests for one exchange
 _SPARE_CONNECTIONS = 2
 _LONGEST_RETRY_AFTER_S = 86400
+_ALWAYS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "keep-alive",
+    "User-Agent": f"folder-agent/{__version__}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +58,47 @@ class Reply:
     asked_at: float = 0.0  # monotonic: when the request began
 
 
-def make_client(auth: SignedHeaders, context: ssl.SSLContext, timeout_s: float, workers: int) -> httpx.Client:
-    """One pooled client for all workers: HTTP/1.1, signed, nothing followed nor taken from the environment."""
-    client = httpx.Client(
-        auth=auth,
-        transport=WireTransport(context, workers + _SPARE_CONNECTIONS),
-        timeout=timeout_s,
-        follow_redirects=False,
-        trust_env=False,
-        headers={"User-Agent": f"folder-agent/{__version__}", "Accept-Encoding": "identity"},
-    )
-    # Each request stands for itself, whichever worker sends it.
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return client
+class Client:
+    """What is needed of httpx's own client, and no more: each request is signed and handed to the transport. Nothing is
+    followed, kept of one answer for the next request, or taken from the environment."""
+
+    def __init__(self, auth: SignedHeaders, transport: httpx.BaseTransport, timeout_s: float) -> None:
+        self._auth, self._transport = auth, transport
+        self._timeout = {"timeout": httpx.Timeout(timeout_s).as_dict()}
+        self.is_closed = False
+
+    @contextmanager
+    def stream(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | Iterable[bytes] | None
+    ) -> Iterator[httpx.Response]:
+        """The answer, whose body has not been read. Raises httpx's errors; RuntimeError once it is closed."""
+        if self.is_closed:
+            raise RuntimeError("closed")
+        told = {**_ALWAYS, **headers}
+        request = httpx.Request(method, _parsed(url), headers=told, content=content, extensions=self._timeout)
+        response = self._transport.handle_request(self._auth.signed(request))
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        """Give back every connection; one that another thread uses is given back when its request has ended."""
+        self.is_closed = True
+        self._transport.close()
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    parsed = httpx.URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise httpx.UnsupportedProtocol("not an address that can be asked")
+    return parsed
+
+
+def make_client(auth: SignedHeaders, context: ssl.SSLContext, timeout_s: float, workers: int) -> Client:
+    """One client with a pool of connections for all workers: HTTP/1.1, signed."""
+    return Client(auth, WireTransport(context, workers + _SPARE_CONNECTIONS), timeout_s)
 
 
 class Link:
@@ -71,7 +106,7 @@ class Link:
 
     def __init__(
         self,
-        client: httpx.Client,
+        client: Client,
         clock: Clock,
         timeout_s: float,
         meters: Meters | None = None,
@@ -123,7 +158,7 @@ class Link:
         began = time.monotonic()
         sent = content if content is None or isinstance(content, bytes) else _Timed(content)
         try:
-            with self._client.stream(method, url, headers=headers, content=sent) as response:
+            with self._client.stream(method, url, headers, sent) as response:
                 body = _read(response, answer_limit)
         except tuple(FAULTS) as error:
             self._meters.request(endpoint, "error", time.monotonic() - began)

@@ -27,8 +27,8 @@ class SignedHeaders(httpx.Auth):
         self._token = token
         self._clock = clock
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """One signed request, no second try: whatever the answer is, the agent decides."""
+    def signed(self, request: httpx.Request) -> httpx.Request:
+        """The request, signed now. Whatever the answer is, the agent decides: there is no second try here."""
         timestamp_ms = int(self._clock.now() * 1000)
         # As bytes: httpx takes text headers as ASCII, and nothing says that an appId is.
         request.headers.update(
@@ -38,4 +38,8 @@ class SignedHeaders(httpx.Auth):
                 b"signature": sign(self._app_id, self._token, timestamp_ms).encode(),
             }
         )
-        yield request
+        return request
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """The same for a client of httpx's own."""
+        yield self.signed(request)
