@@ -1,18 +1,21 @@
-"""`python -m tests.bench [--json] [--quick] [--only TEXT …] [--list]`: measure, and print one table."""
+"""`python -m tests.bench [--json | --markdown] [--quick] [--only TEXT …] [--list]`: measure, and print one table."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from tests.bench.measures import Sizes, measure, names
-from tests.bench.table import as_json, as_text
+from tests.bench.table import as_json, as_markdown, as_text, from_json
 
 
 def main() -> None:
     """Progress goes to stderr, the table to stdout."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="a list of rows instead of a table")
+    parser.add_argument("--markdown", action="store_true", help="the README's table")
+    parser.add_argument("--from", dest="earlier", metavar="FILE", help="show what --json has printed, measure nothing")
     parser.add_argument("--quick", action="store_true", help="small amounts: shows that it works, measures little")
     parser.add_argument(
         *("--only", "-o"),
@@ -30,8 +33,11 @@ def main() -> None:
     def wanted(name: str) -> bool:
         return not given.only or any(all(word in name.split() for word in text.split()) for text in given.only)
 
-    rows = measure(sizes, lambda text: print(f"… {text}", file=sys.stderr), wanted)
-    print(as_json(rows) if given.json else as_text(rows))
+    if given.earlier:
+        rows = from_json(Path(given.earlier).read_text(encoding="utf-8"))
+    else:
+        rows = measure(sizes, lambda text: print(f"… {text}", file=sys.stderr), wanted)
+    print(as_json(rows) if given.json else as_markdown(rows) if given.markdown else as_text(rows))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ _COLUMNS = (
     *("workload", "receiver", "client", "seconds", "MB/s", "objects/s", "ratio", "CPU s", "CPU s/GB", "RSS MB"),
     *("last→commit s", ""),
 )
+_FOR_PEOPLE = (
+    *("workload", "receiver", "client", "MB/s", "objects/s", "ratio", "CPU s/GB", "RSS MB", "last→commit s"),
+)
 _TEXTS = 3  # columns that hold no figures
 
 
@@ -60,6 +63,26 @@ def _ratio(row: Row, base: Row) -> float | None:
 def as_json(rows: Sequence[Row]) -> str:
     """The rows as a JSON list of objects."""
     return json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
+
+
+def from_json(text: str) -> list[Row]:
+    """The rows of `as_json`."""
+    return [Row(**row) for row in json.loads(text)]
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The rows as the README's table: of each what its block is, and the figures that say most."""
+    lines = ["| " + " | ".join(_FOR_PEOPLE) + " |", "| --- | --- | --- |" + " ---: |" * (len(_FOR_PEOPLE) - _TEXTS)]
+    before = ("", "")
+    for row in rows:
+        block = (row.workload, row.receiver)
+        shown = ("" if block[0] == before[0] else block[0], "" if block == before else block[1])
+        figures = ((row.mb_s, 0), (row.objects_s, 0), (row.ratio, 2), (row.cpu_s_per_gb, 1), (row.peak_rss_mb, 0))
+        cells = [*(_figure(*one) for one in figures), _figure(row.last_to_commit_s, 2)]
+        client = f"{row.client} ({row.note})" if row.note else row.client
+        lines.append("| " + " | ".join((*shown, client, *cells)) + " |")
+        before = block
+    return "\n".join(lines)
 
 
 def as_text(rows: Sequence[Row]) -> str:

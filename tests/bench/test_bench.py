@@ -13,7 +13,7 @@ import pytest
 from tests.bench import receivers
 from tests.bench.measures import CASES, DIMSE, RSS_LIMIT_MB, STOW, Sizes, measure, names
 from tests.bench.processes import ROOT
-from tests.bench.table import Row, as_json, as_text, with_ratios
+from tests.bench.table import Row, as_json, as_markdown, as_text, from_json, with_ratios
 
 pytestmark = pytest.mark.timeout(600)
 _TOOLS = {"curl": "curl", "rclone": "rclone"}
@@ -47,9 +47,11 @@ def test_the_agent_stays_small_whatever_it_sends(rows: list[Row]) -> None:
     assert 10 < min(sizes) <= max(sizes) < RSS_LIMIT_MB
 
 
-def test_both_forms_show_every_row(rows: list[Row]) -> None:
+def test_every_form_shows_every_row(rows: list[Row]) -> None:
     assert [row["client"] for row in json.loads(as_json(rows))] == [row.client for row in rows]
     assert len(as_text(rows).splitlines()) == 1 + len(rows)
+    assert len(as_markdown(rows).splitlines()) == 2 + len(rows)
+    assert from_json(as_json(rows)) == rows
 
 
 def test_rows_are_chosen_by_words_of_their_names() -> None:
