@@ -172,7 +172,7 @@ class DimseSettings(Section):
     cert_file: Path | None = None
     key_file: Path | None = None  # None: it is in cert_file, too
     commitment_port: int | None = Field(None, ge=1, le=65535)  # None: reports come on our own association only
-    commitment_wait_s: float = Field(60, gt=0, le=600)
+    commitment_wait_s: float = Field(30, gt=0, le=600)
 
     _titles = field_validator("called_ae", "calling_ae")(checked_ae_title)
     _fingerprint = field_validator("fingerprint")(checked_fingerprint)

@@ -156,9 +156,35 @@ def test_no_report_in_time_is_told_and_one_that_comes_late_answers_the_next_time
         assert len(scp.asked) == 1
         failing(asker)
         assert len(scp.asked) == 2
+        failing(asker)
+        assert len(scp.asked) == 2  # it is not asked for again and again
 
 
-def test_a_late_report_on_an_earlier_request_counts_only_if_nothing_lacks(port: int) -> None:
+def test_what_was_not_reported_for_long_is_asked_for_again(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(awaited, "ASK_AGAIN_S", 0.0)
+    with CommittingScp(is_silent=True) as scp, asking(scp, port, 0.1) as asker:
+        failing(asker)
+        failing(asker)
+        assert len(scp.asked) == 2
+
+
+def test_who_asks_again_soon_waits_for_nothing(port: int) -> None:
+    with CommittingScp(is_silent=True) as scp:
+        with asking(scp, port, 0.1) as asker:
+            failing(asker)
+            asker._wait_s = 600
+            began = time.monotonic()
+            assert dict(failing(asker).problem.values)["detail"] == "nobody has called"
+            assert time.monotonic() - began < 60
+            asker._wait_s = 0.1
+            failing(asker, ONE)
+        assert len(scp.asked) == 2  # for others, it is
+
+
+def test_a_late_report_on_an_earlier_request_counts_only_if_nothing_lacks(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awaited, "ASK_AGAIN_S", 0.0)
     with CommittingScp(is_silent=True) as scp, asking(scp, port, 0.2) as asker:
         failing(asker)
         has(scp, ONE, TWO, THREE)
@@ -378,6 +404,16 @@ def test_a_report_commits_what_it_references_and_not_what_failed() -> None:
 def test_any_pdus_are_messages_or_told(pdus: list[bytes]) -> None:
     incoming = Incoming()
     or_told(lambda: [message.number("Status") for pdu in pdus for message in incoming.take(pdu)])
+
+
+def test_a_report_that_nobody_takes_is_not_kept_for_ever() -> None:
+    now = 0.0
+    pending, wanted = Awaited(lambda: now), frozenset({"1.2"})
+    for later, found in ((awaited.KEEP_S - 1, wanted), (awaited.KEEP_S, None)):
+        assert pending.note(Report(pending.ask(wanted), wanted))
+        now += later
+        assert pending.take(wanted) == found
+    assert not pending._committed
 
 
 def test_what_is_never_reported_is_not_awaited_for_ever() -> None:

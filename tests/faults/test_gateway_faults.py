@@ -73,7 +73,7 @@ FAULTS: dict[str, tuple[Callable[[Ends], None], str]] = {
     "reset in the body": (troubled(Fault.RESET, 4000), "FA-GW-BROKEN"),
     "the answer lost": (troubled(Fault.LOSE_ANSWER, 4000), "FA-GW-BROKEN"),
     "html": (misbehaving(do="garbage"), "FA-GW-UNSAID"),
-    "an endless answer": (misbehaving(do="huge", bytes=40 * 1024 * 1024), "FA-GW-ANSWER"),
+    "an endless answer": (misbehaving(do="huge", bytes=18 * 1024 * 1024), "FA-GW-ANSWER"),
     "half an answer": (misbehaving(do="truncate", match=STUDY), "FA-GW-BROKEN"),
     "HTTP 500": (misbehaving(do="status", status=500), "FA-GW-HTTP"),
     "HTTP 429": (misbehaving(do="status", status=429), "FA-GW-HTTP"),

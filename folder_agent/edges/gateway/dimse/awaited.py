@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from folder_agent.edges.gateway.dimse.pledges import Report
 
 KEEP_S = 3600.0  # for how long a report on a request is awaited
+ASK_AGAIN_S = 600.0  # and after how long it is taken for lost, so that another request is made
 
 Wanted = frozenset[str]  # SOPInstanceUIDs
 
@@ -22,7 +23,7 @@ Wanted = frozenset[str]  # SOPInstanceUIDs
 @dataclass(frozen=True, slots=True)
 class _Request:
     wanted: Wanted
-    until: float  # monotonic
+    at: float  # monotonic
 
 
 class Awaited:
@@ -33,7 +34,7 @@ class Awaited:
         self._changed = threading.Condition()
         self._requests: dict[str, _Request] = {}
         self._newest: dict[Wanted, str] = {}
-        self._committed: dict[Wanted, Wanted] = {}
+        self._committed: dict[Wanted, tuple[Wanted, float]] = {}  # and when it was reported (monotonic)
         self._remark: str | None = None
 
     def ask(self, wanted: Wanted) -> str:
@@ -41,7 +42,7 @@ class Awaited:
         transaction = f"2.25.{uuid.uuid4().int}"  # PS3.5 B.2
         with self._changed:
             self._drop_old()
-            self._requests[transaction] = _Request(wanted, self._monotonic() + KEEP_S)
+            self._requests[transaction] = _Request(wanted, self._monotonic())
             self._newest[wanted] = transaction
             self._remark = None
         return transaction
@@ -54,7 +55,7 @@ class Awaited:
                 return False
             wanted = request.wanted
             if wanted <= report.committed or self._newest.get(wanted) == report.transaction:
-                self._committed[wanted] = report.committed & wanted
+                self._committed[wanted] = report.committed & wanted, self._monotonic()
                 self._forget_all(wanted)
             else:
                 del self._requests[report.transaction]
@@ -62,9 +63,17 @@ class Awaited:
             return True
 
     def take(self, wanted: Wanted) -> Wanted | None:
-        """What was reported to be safe of these; None: nothing was reported. It is told once."""
+        """What was reported to be safe of these; None: nothing was, or long ago. It is told once."""
         with self._changed:
-            return self._committed.pop(wanted, None)
+            self._drop_old()
+            found = self._committed.pop(wanted, None)
+            return None if found is None else found[0]
+
+    def is_asked(self, wanted: Wanted) -> bool:
+        """Whether a report on these is to be expected yet, so that it would be idle to ask again."""
+        with self._changed:
+            newest = self._requests.get(self._newest.get(wanted, ""))
+            return newest is not None and self._monotonic() < newest.at + ASK_AGAIN_S
 
     def forget(self, transaction: str) -> None:
         """Nobody will report on it."""
@@ -96,7 +105,8 @@ class Awaited:
 
     def _drop_old(self) -> None:
         now = self._monotonic()
-        for transaction in [key for key, one in self._requests.items() if one.until <= now]:
+        self._committed = {wanted: one for wanted, one in self._committed.items() if now < one[1] + KEEP_S}
+        for transaction in [key for key, one in self._requests.items() if one.at + KEEP_S <= now]:
             wanted = self._requests.pop(transaction).wanted
             if self._newest.get(wanted) == transaction:
                 del self._newest[wanted]

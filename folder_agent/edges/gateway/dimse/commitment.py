@@ -42,9 +42,11 @@ class Commitment:
 
     def lacking(self, wanted: Sequence[Instance]) -> frozenset[str]:
         """See proof.Asker. Raises FA-GW-NO-REPORT (RETRY) if nothing is reported in time; a report that comes later
-        answers the next time."""
+        answers the next time, and until then nobody waits for it here, nor asks again before long."""
         uids = frozenset(one.sop_instance for one in wanted)
         committed = self._awaited.take(uids)
+        if committed is None and self._awaited.is_asked(uids):
+            raise self._silent("nobody has called")
         return uids - (self._ask(wanted, uids) if committed is None else committed)
 
     def close(self) -> None:
@@ -102,8 +104,11 @@ class Commitment:
         finally:
             if is_open:
                 association.release()
+        if found is None and self._listener is None:
+            self._awaited.forget(transaction)
+            raise self._silent("nothing on the same association" if is_open else "the association was ended")
         if found is None:
-            raise self._silent(transaction, is_open)
+            raise self._silent("nobody has called")
         return found
 
     def _hear(self, association: Association) -> bool:
@@ -118,12 +123,7 @@ class Commitment:
         association.abort()
         return False
 
-    def _silent(self, transaction: str, was_open: bool) -> AgentError:
-        if self._listener is None:
-            self._awaited.forget(transaction)
-        how = "nobody has called" if self._listener is not None else "nothing on the same association"
-        if self._listener is None and not was_open:
-            how = "the association was ended"
+    def _silent(self, how: str) -> AgentError:
         words = self._awaited.last_remark() or how
         return failure(problem("FA-GW-NO-REPORT", seconds=math.ceil(self._wait_s), detail=words))
 
