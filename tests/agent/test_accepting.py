@@ -54,6 +54,43 @@ def test_it_is_brought_back_and_sent_with_its_actual_counts(world: World) -> Non
     assert (order.who, order.act, order.reason) == ("anna", Act.ACCEPT, "all are of this exam")
 
 
+def test_a_flat_exam_comes_back_in_a_folder(world: World) -> None:
+    for number in (1, 2):
+        world.drop.put(f"A1_{number}.dcm", an_image(1, number))
+    world.drop.put("A1.json", sidecar(1, imageCnt=1))
+    world.run(30.0)
+    assert world.states() == {"A1": "REFUSED"}
+    accept(world, world.bundle("A1").id)
+    world.run(30.0)
+    assert (world.states(), world.shelved("failed"), world.drop.files) == ({"A1": "DONE"}, {}, {})
+    assert [exam["imageCnt"] for exam in world.gateway.exams] == [2]
+
+
+def test_under_a_name_that_is_taken_meanwhile(world: World) -> None:
+    number = too_many(world)
+    world.drop.put("CT1/exam.json", sidecar(7, imageCnt=4))  # of another exam, and waiting
+    world.run(1.0)
+    accept(world, number)
+    world.run(30.0)
+    assert world.states()["CT1 (2)"] == "DONE"
+    assert world.bundle("CT1").access_number == "ACC7"
+
+
+def test_two_of_one_exam_are_not_taken_for_each_other(world: World) -> None:
+    """The first is accepted; what was dropped since under its name, with one image more, is not."""
+    number = too_many(world)
+    world.drop.put("CT1/4.dcm", an_image(1, 4))
+    second = too_many(world)
+    assert world.codes("CT1") == ["FA-TOO-MANY"]
+    accept(world, number)
+    world.run(30.0)
+    assert world.states() == {"CT1": "DONE"}
+    refused = world.ledger.bundle(second)
+    assert refused is not None
+    assert (str(refused.state), list(world.shelved("failed"))) == ("REFUSED", ["CT1 (2)"])
+    assert [exam["imageCnt"] for exam in world.gateway.exams] == [3]
+
+
 def test_it_does_not_wait_for_silence_as_what_is_refused_does(world: World) -> None:
     accept(world, too_many(world))
     world.run(6.0)

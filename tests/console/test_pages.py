@@ -168,9 +168,9 @@ def test_the_calendar_is_coloured_by_the_ledger_before_anything_was_compared(bro
         page.goto(f"{own.url}/proof")
         page.wait_for_selector("td.well.unproven >> text=1")
         own.drop("wrong", images=2, declared=1)
-        page.wait_for_selector("td.mixed.unproven")
         own.drop("waiting", declared=2)
-        page.wait_for_selector("td.watch.unproven")
+        own.until("wrong", "REFUSED")
+        page.wait_for_selector("td.watch.unproven >> text=3")
         assert page.locator(".calendar td:not(.outside)").count() == 35
         page.click("td.watch a")
         page.wait_for_url(f"**day={today}")
