@@ -39,6 +39,7 @@ from folder_agent.edges.gateway.dimse.pledges import Report
 from folder_agent.edges.gateway.dimse.talk import Incoming, Message
 from folder_agent.edges.gateway.proof import Instance
 from folder_agent.edges.gateway.trust import make_context
+from folder_agent.edges.meters import Meters
 from folder_agent.settings import DimseSettings
 from tests.servers.certificates import make_certificate
 from tests.servers.committing import PUSH, CommittingScp, report
@@ -272,6 +273,20 @@ def test_a_request_that_is_not_taken_is_told_as_such(status: int, code: str, dis
         assert (error.problem.code, error.disposition) == (code, disposition)
         assert f"0x{status:04X}" in str(error.problem.values)
         assert asker._awaited.is_empty()
+
+
+def test_each_request_is_counted() -> None:
+    meters = Meters()
+    with CommittingScp() as scp:
+        has(scp, *ALL)
+        asker = Commitment(scp.node(), None, 10, lambda: False, meters)
+        asker.lacking(ALL)
+        scp.action_status = 0x0110
+        failing(asker)
+    assert {key: times.count for key, times in meters.requests().items()} == {
+        ("N-ACTION", "0x0000"): 1,
+        ("N-ACTION", "0x0110"): 1,
+    }
 
 
 def test_a_node_that_does_not_offer_it_holds() -> None:

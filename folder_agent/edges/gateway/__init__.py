@@ -89,7 +89,7 @@ def open_gateway(
     reading = Reading(open_file, should_stop, allowance)
     images = _images(settings, link, reading, meters)
     study_add = StudyAdd(link, gateway.url + gateway.study_path)
-    proof = _proof(settings, link, should_stop)
+    proof = _proof(settings, link, should_stop, meters)
     return HttpGateway(link, study_add, images, _reports(settings, link, reading, images), proof)
 
 
@@ -101,7 +101,7 @@ def _reports(settings: Settings, link: Link, reading: Reading, images: Transport
     return None
 
 
-def _proof(settings: Settings, link: Link, should_stop: ShouldStop) -> AskedProof | None:
+def _proof(settings: Settings, link: Link, should_stop: ShouldStop, meters: Meters) -> AskedProof | None:
     if settings.images.verify == "qido":
         return AskedProof(Qido(link, qido_url(settings), should_stop))
     if settings.images.verify == "stgcmt":
@@ -110,7 +110,7 @@ def _proof(settings: Settings, link: Link, should_stop: ShouldStop) -> AskedProo
 
         node = node_of(settings.dimse, settings.gateway.timeout_s)
         place, wait_s = place_of(settings.dimse), settings.dimse.commitment_wait_s
-        return AskedProof(Commitment(node, place, wait_s, should_stop))
+        return AskedProof(Commitment(node, place, wait_s, should_stop, meters))
     return None
 
 

@@ -21,6 +21,7 @@ from folder_agent.edges.gateway.dimse.messages import IMPLICIT
 from folder_agent.edges.gateway.dimse.node import Node, Place
 from folder_agent.edges.gateway.multipart import ShouldStop
 from folder_agent.edges.gateway.proof import Instance
+from folder_agent.edges.meters import Meters
 
 _PAIR = Pair(pledges.PUSH_MODEL, IMPLICIT)
 _TICK_S = 0.05  # how soon a report or a stop is noticed
@@ -35,8 +36,16 @@ class Commitment:
 
     words = "storage committed"
 
-    def __init__(self, node: Node, place: Place | None, wait_s: float, should_stop: ShouldStop) -> None:
+    def __init__(
+        self,
+        node: Node,
+        place: Place | None,
+        wait_s: float,
+        should_stop: ShouldStop,
+        meters: Meters | None = None,
+    ) -> None:
         self._node, self._wait_s, self._should_stop = node, wait_s, should_stop
+        self._meters = meters or Meters()
         self._awaited = Awaited()
         self._listener = None if place is None else Listener(place, node, self._awaited, should_stop)
 
@@ -61,7 +70,7 @@ class Commitment:
                 self._listener.open()
             association = associated(self._node, self._should_stop)
             try:
-                self._request(association, pledges.action_data(transaction, wanted))
+                _check(self._request(association, pledges.action_data(transaction, wanted)))
             except BaseException:
                 association.abort()
                 raise
@@ -70,7 +79,17 @@ class Commitment:
             raise
         return self._wait(association, transaction, uids)
 
-    def _request(self, association: Association, data: bytes) -> None:
+    def _request(self, association: Association, data: bytes) -> int | None:
+        """Send it; the status of its answer."""
+        began, outcome = time.monotonic(), "error"
+        try:
+            status = self._status(association, data)
+            outcome = "none" if status is None else f"0x{status:04X}"
+            return status
+        finally:
+            self._meters.request("N-ACTION", outcome, time.monotonic() - began)
+
+    def _status(self, association: Association, data: bytes) -> int | None:
         number = association.ask(_PAIR, pledges.action_request, data)
         while (message := association.talk.hear()) is not None:
             if message.number("CommandField") == pledges.REPORT:  # which some send before their answer
@@ -79,7 +98,7 @@ class Commitment:
             answers = message.number("CommandField"), message.number("MessageIDBeingRespondedTo")
             if answers != (pledges.ACTION_ANSWER, number):
                 raise messages.not_understood()
-            return _check(message.number("Status"))
+            return message.number("Status")
         raise failure(problem("FA-GW-BROKEN", detail="association released by the receiver"))
 
     def _wait(self, association: Association, transaction: str, uids: Wanted) -> Wanted:
