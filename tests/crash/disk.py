@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def _paths(name: str, args: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 def path_of(descriptor: int) -> str:
-    """Where an open file or folder is now (Linux); empty for what has no place."""
+    """Where an open file or folder is now (Linux); empty for what has no place, and where nobody can tell."""
+    if sys.platform != "linux":
+        return ""
     kind = os.fstat(descriptor).st_mode
     known = stat.S_ISREG(kind) or stat.S_ISDIR(kind)
     return os.fspath(Path(f"/proc/self/fd/{descriptor}").readlink()) if known else ""

@@ -19,7 +19,7 @@ from pathlib import Path
 from folder_agent.simulator import Simulator
 from tests.crash import checks
 from tests.crash.scenarios import BY_NAME, Scenario, Stage
-from tests.crash.victim import Order, live
+from tests.crash.victim import KILL, Order, live
 from tests.crash.yard import Yard
 from tests.servers.storescp import ScriptedScp
 from tests.site import Site
@@ -184,7 +184,7 @@ def _play_stage(
         reached = Path(name).read_text("utf-8").splitlines()
         if before is not None:
             outcome.wrong += checks.sent_again(yard, before)
-        if fatal is not None and code == -signal.SIGKILL:
+        if fatal is not None and code == -KILL:
             outcome.died += 1
             continue
         if code != 0:

@@ -1,8 +1,8 @@
 """One life of the real agent, in a process of its own that kills itself at a named step.
 
 Every call that changes something has a step before it and one after it, numbered as it occurs: "before ledger.apply
-#7". The steps are written to a log as they are reached; at the one that is fatal the process is killed (SIGKILL:
-nothing is flushed, no handler runs).
+#7". The steps are written to a log as they are reached; at the one that is fatal the process is killed (SIGKILL,
+on Windows TerminateProcess: nothing is flushed, no handler runs).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -33,6 +32,7 @@ from tests.crash import disk, enumeration
 from tests.crash.recorder import Recorder
 
 PATIENCE_S = 20.0
+KILL = 9  # to Windows' os.kill the exit code of whoever is ended so
 CHUNK = 1500  # bytes: so that a small file, too, is copied in several
 
 
@@ -75,7 +75,7 @@ class Steps:
             step = f"{name} #{self._seen[name]}"
             os.write(self._log, (step + "\n").encode())
             if step == self._order.fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), KILL)
             if self._order.disturb is not None and self._order.disturb[0] == name:
                 _write_anew(Path(self._order.disturb[1]), self._order.disturb[2].encode())
 
