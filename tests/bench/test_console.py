@@ -8,6 +8,8 @@ from tests.bench.console import pages, throughput
 def test_every_page_answers_with_a_filled_ledger() -> None:
     found = pages(2_000, None)
     assert {"/", "/bundles", "/attention", "/metrics"} <= found.keys()
+    started = [found.pop(one)["ms"] for one in ("first answer after the start", "all counted after the start")]
+    assert all(one > 0 for one in started)
     assert all(one["median_ms"] > 0 for one in found.values())
 
 
