@@ -108,7 +108,9 @@ FunctionEnd
 Function ${UN}Say
   Exch $R0
   Push $R1
+  SetDetailsPrint both
   DetailPrint $R0
+  SetDetailsPrint none  ; shortcuts and temporary files are no news
   FileOpen $R1 $Log a
   FileSeek $R1 0 END
   FileWriteUTF16LE $R1 "$R0$\r$\n"
@@ -445,6 +447,7 @@ Function GoBack
 FunctionEnd
 
 Section
+  SetDetailsPrint none
   ${If} ${Silent}
     Call Admit
   ${EndIf}
@@ -456,11 +459,9 @@ Section
     Rename "$INSTDIR\program.old" "$INSTDIR\program"  ; an upgrade was cut off between two renames
   ${EndIf}
   RMDir /r "$INSTDIR\program.old"
-  SetDetailsPrint none
   SetOutPath "$INSTDIR\program.new"
   File /r "${PROGRAM}/*"
   SetOutPath "$INSTDIR"
-  SetDetailsPrint both
 
   ${Say} "$(T_PREPARING)"
   ${Step} "$INSTDIR\program.new" "prepare"
@@ -556,6 +557,7 @@ Function un.onInit
 FunctionEnd
 
 Section Uninstall
+  SetDetailsPrint none
   ${IfNot} ${Silent}
     MessageBox MB_YESNO|MB_ICONQUESTION "$(T_UN_KEEP)" IDYES kept
     StrCpy $Purge 1

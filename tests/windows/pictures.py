@@ -1,6 +1,6 @@
 """A picture of each page of the installer, in both languages, to be looked at for cut-off text. Not a test.
 
-    python -m tests.windows.pictures SETUP.exe FOLDER
+    python -m tests.windows.pictures SETUP.exe FOLDER [en|zh]
 
 Needs xvfb and xdotool besides the lab's tools, and fonts-noto-cjk. Writes PNG files into the folder.
 """
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tests.windows.lab import Session, assemble
 from tests.windows.lab.assembling import windows_path
 
 _SCREEN = (800, 600)
+_CARET = 1000  # bits: what blinks in a field
 _TOKEN = "0123456789abcdef0123456789abcdef"
 Take = Callable[[str], None]
 _PROGRAM = "C:\\Program Files\\folder-agent"
@@ -36,7 +37,9 @@ class Screen:
         reading, writing = os.pipe()
         width, height = _SCREEN
         line = ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x24", "-fbdir", str(folder)]
-        self._server = subprocess.Popen([*line, "-nolisten", "tcp"], pass_fds=[writing], stderr=subprocess.DEVNULL)
+        self._server = subprocess.Popen(
+            [*line, "-nolisten", "tcp", "-s", "0"], pass_fds=[writing], stderr=subprocess.DEVNULL
+        )
         os.close(writing)
         with os.fdopen(reading) as told:
             self.display = f":{told.readline().strip()}"
@@ -51,13 +54,16 @@ class Screen:
     def write(self, text: str) -> None:
         self._xdotool("type", "--delay", "25", text)
 
-    def settle(self, still_s: float = 1.5, most_s: float = 240) -> bytes:
-        """Wait until nothing has moved for so long; what is shown then, as rows of RGB."""
+    def settle(self, still_s: float = 1.5, most_s: float = 120) -> bytes:
+        """Wait until nothing but a caret has moved for so long; what is shown then, as rows of RGB."""
         end, since, seen = time.monotonic() + most_s, time.monotonic(), b""
         while time.monotonic() < end and time.monotonic() - since < still_s:
-            time.sleep(0.1)
-            if (now := self._pixels()) != seen:
-                seen, since = now, time.monotonic()
+            time.sleep(0.2)
+            now = self._pixels()
+            changed = (int.from_bytes(now, "big") ^ int.from_bytes(seen, "big")).bit_count()
+            if changed > _CARET:
+                since = time.monotonic()
+            seen = now
         return seen
 
     def picture(self, file: Path) -> None:
@@ -120,12 +126,14 @@ def installing(windows: Session, screen: Screen, url: str, setup: Path, language
         take("3-gateway")
         screen.press("alt+n")
         take("4-account")
+        screen.press("Down", "Tab")  # Wine knows no accounts of services
+        screen.write("LocalSystem")
         screen.press("alt+i")
         screen.settle(20)
         take("5-installed")
         screen.press("alt+n")
         take("6-result")
-        screen.press("alt+f")
+        screen.press("Return")
         running.wait(60)
 
 
@@ -144,10 +152,10 @@ def removing(windows: Session, screen: Screen, language: str, take: Take) -> Non
         running.wait(60)
 
 
-def main(setup: Path, target: Path) -> None:
-    """Both languages."""
+def main(setup: Path, target: Path, languages: Sequence[str] = ("en", "zh")) -> None:
+    """Everything, in these languages."""
     target.mkdir(parents=True, exist_ok=True)
-    for language in ("en", "zh"):
+    for language in languages:
         with machine() as (windows, screen, gateway):
 
             def take(name: str, language: str = language, screen: Screen = screen) -> None:
@@ -158,4 +166,4 @@ def main(setup: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute(), Path(sys.argv[2]))
+    main(Path(sys.argv[1]).absolute(), Path(sys.argv[2]), sys.argv[3:] or ("en", "zh"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -119,6 +120,8 @@ class Machine(Hospital):
 
 @pytest.fixture(scope="module")
 def setups(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setups]:
+    if shutil.which("makensis") is None:
+        pytest.skip("no makensis: install nsis")
     made = Setups(lab, tmp_path_factory.mktemp("setups"))
     yield made
     made.close()
