@@ -73,7 +73,7 @@ def group(
         unassigned += [*left, *aside]
     else:
         packed, homeless = _packed(homeless, unzip)
-        waiting, unassigned = _without_sidecar(homeless, layout)
+        waiting, unassigned = _without_sidecar(homeless, layout, {one.key for one in groups})
         groups += waiting
     archives += packed
     groups, unassigned = _with_their_archives([*groups, *map(_archive_group, archives)], unassigned)
@@ -346,13 +346,16 @@ def _with(one: Group, more: Sequence[Member], arriving: int) -> Group:
     return replace(one, files=files, is_unsure=takes_more and arriving > 0, arriving=arriving if takes_more else 0)
 
 
-def _without_sidecar(files: Sequence[Member], layout: Layout) -> tuple[list[Group], list[Member]]:
-    """A folder of files whose sidecar has not come is shown as one bundle that waits; loose files stay unassigned."""
+def _without_sidecar(
+    files: Sequence[Member], layout: Layout, taken: Collection[str]
+) -> tuple[list[Group], list[Member]]:
+    """A folder of files whose sidecar has not come is shown as one bundle that waits; loose files stay unassigned, and
+    so do those of a folder that is another exam's (its key is `taken`)."""
     folders: dict[str, list[Member]] = defaultdict(list)
     loose: list[Member] = []
     for member in files:
         top = top_of(member.path)
-        (loose if not top or layout == "flat" else folders[top]).append(member)
+        (loose if not top or layout == "flat" or f"{top}/" in taken else folders[top]).append(member)
     groups = []
     for top, found in folders.items():
         if any(member.kind in OF_AN_EXAM for member in found):

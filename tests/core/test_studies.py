@@ -345,6 +345,14 @@ def test_what_the_images_disagree_about_is_asked_for_with_two_of_them() -> None:
     assert found.draft.get("accessNumber") is None
 
 
+def test_a_strange_image_below_an_exams_folder_does_not_become_a_bundle_of_that_folders_name() -> None:
+    exam, copy = sidecar("CD1/a.json", 2), sidecar("CD1/DICOM/a.json", 2)
+    stranger = image("CD1/DICOM/x")
+    found = group([exam, copy, settings_of_a_viewer("CD1/DICOM/b.json", "status"), stranger])
+    assert [one.key for one in found.groups] == ["CD1/", "CD1/DICOM/a.json", "CD1/DICOM/b.json"]
+    assert found.unassigned == (stranger,)
+
+
 # --- whatever lies there ----------------------------------------------------------------------------------------------
 
 _FOLDERS = st.sampled_from(
