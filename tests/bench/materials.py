@@ -19,6 +19,7 @@ _INSTANCE = f"{_ROOT}.1000000000"  # ten digits at the end, to be replaced
 _STUDY = f"{_ROOT}.2000000000"
 _FIRST = 1_000_000_000
 _STUDIES = 2_000_000_000
+_BLOCK = 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,9 @@ def large_image(folder: Path, size: int) -> Exam:
     head, image = template(512, frames=-(-size // frame)), folder / "IM0001.dcm"
     image.write_bytes(head)
     os.truncate(image, len(head) + -(-size // frame) * frame)
+    with image.open("rb", buffering=0) as file:  # else the first client that reads it pays for its way into memory
+        while file.read(_BLOCK):
+            pass
     return _exam(folder / "exam.json", [image], imageCnt=1)
 
 
