@@ -29,7 +29,8 @@ from folder_agent.core.ports import Clock, Gateway, Ledger, Publisher
 from folder_agent.core.records import BundleRecord
 from folder_agent.core.retrying import delay
 
-SMALL_BYTES = 8 * 1024 * 1024  # of a bundle that may be handed out before a worker is free
+READY = 4  # small bundles that lie ready for each worker: as many as it takes on while the loop looks or judges
+SMALL_BYTES = 1024 * 1024  # of each of them: whatever comes in between hardly has to wait for them
 KNOCK_S = 1.0  # how often the ledger is asked whether an operator wants something
 LONGEST_WAIT_S = 5.0
 NAP_S = 0.5
@@ -214,8 +215,8 @@ class Agent:
             return  # what is in hand is finished, nothing more begins
         self._unpacking.dispatch(self._desks.values())
         self._correcting.dispatch(self._desks.values())
-        room = self._workers.room()
-        if room + self._rules.workers <= 0:
+        room, ready = self._workers.room(), READY * self._rules.workers
+        if room + ready < self._rules.workers:
             return  # of thousands that are ready, none could begin: their order is of no interest yet
         now, desks, line = self._clock.now(), self._desks, self._lineup
         line.refresh(desks, now, self._clock.monotonic())
@@ -225,15 +226,14 @@ class Agent:
         chosen += line.take(desks, Action.SEND, now, left if most is None else min(most, left))
         next_ones = list[BundleRecord]()
         if most is None:  # else one is let through, to see
-            spare = room - len(chosen) + self._rules.workers
-            next_ones = line.take(desks, Action.SEND, now, spare, self._is_small)
+            next_ones = line.take(desks, Action.SEND, now, room - len(chosen) + ready, self._is_small)
         if chosen or next_ones:
             self._hand_out(chosen, next_ones, now)
         if self._gate.is_open:
             self._send_ahead(now)
 
     def _is_small(self, bundle: BundleRecord) -> bool:
-        """Whether it may lie ready for the next worker: whatever comes in between hardly has to wait for it."""
+        """Whether it may lie ready for the next worker."""
         dossier = self._desks[bundle.drop].bundles.dossiers.get(bundle.id)
         return dossier is not None and sum(record.stamp.size for record in dossier.files) <= SMALL_BYTES
 

@@ -37,16 +37,16 @@ def begun(world: World) -> list[int]:
     return [one for _, one in sorted(events)]
 
 
-def test_one_lies_ready_for_each_worker(new_world: NewWorld, claims: Claims) -> None:
+def test_a_few_lie_ready_for_each_worker_and_are_claimed_together(new_world: NewWorld, claims: Claims) -> None:
     world, ledger = claims(new_world)
-    for number in range(1, 5):
+    for number in range(1, loop.READY + 5):
         world.drop_exam(number)
     claimed: list[int] = []
     world.gateway.image_line.on_way = lambda: claimed.append(ledger.calls["claim"])
     world.run(10.0)
     assert set(world.states().values()) == {"DONE"}
-    assert claimed[0] == 2  # the one that is being sent, and the next
-    assert world.gateway.posted == ["ACC1", "ACC2", "ACC3", "ACC4"]
+    assert claimed[0] == 1 + loop.READY  # the one that is being sent, and the next
+    assert world.gateway.posted == [f"ACC{number}" for number in range(1, loop.READY + 5)]
 
 
 def test_large_ones_wait_where_others_can_still_pass_them(
