@@ -79,6 +79,10 @@ class Ahead:
             if bundle_id != mine
         )
 
+    def has(self, bundle_id: int) -> bool:
+        """Whether something of the bundle may go."""
+        return bundle_id in self._plans
+
     def ready(self, now: float) -> list[int]:
         """The bundles of which something may go at the monotonic time."""
         return [

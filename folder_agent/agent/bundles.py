@@ -34,6 +34,7 @@ from folder_agent.core.unpacking import is_final
 _NEVER = float("inf")
 _SETTLING = "FA-SETTLING"
 _GROUP_SHARE = 20.0  # times what grouping took, between two: with many bundles it must not take the machine over
+_AT_ONCE = 300  # bundles that are judged before the loop turns to other work
 _TOGETHER = 100  # bundles whose verdicts are noted in one transaction, in which no worker can write
 _ALONE_S = 60.0  # how often it is asked whether the exam of a sidecar that came alone has been delivered
 
@@ -158,10 +159,22 @@ class Bundles:
             self.intake.changed = self.intake.stale = False
             self._regroup(now)
             self._group_at = now + _GROUP_SHARE * (self._clock.monotonic() - now)
-        due = [judged for judged in self._judged.values() if judged.look_at <= now]
+        due = self._due(now)
         for begin in range(0, len(due), _TOGETHER):
             cases = [self._judge(judged, now) for judged in due[begin : begin + _TOGETHER]]
             self._journal.together(partial(self._settle, cases, now))
+
+    def _due(self, now: float) -> list[_Judged]:
+        """What is to be judged now: first, and all of it, of what something could be sent otherwise; of the rest a few
+        hundred at a time, so that the workers have something to do meanwhile."""
+        due = [judged for judged in self._judged.values() if judged.look_at <= now]
+        if len(due) <= _AT_ONCE:
+            return due
+        may_leave, rest = list[_Judged](), list[_Judged]()
+        for judged in due:
+            bundle_id = self._by_key.get(judged.group.key, 0)
+            (may_leave if bundle_id in self.dossiers or self.ahead.has(bundle_id) else rest).append(judged)
+        return [*may_leave, *rest[:_AT_ONCE]]
 
     def hear(self, orders: Iterable[Deed]) -> None:
         """Take in the orders for bundles of this drop folder. They stand in the ledger, so that a kill loses none; to

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from folder_agent.agent import loop
+from folder_agent.agent import bundles, loop
 from folder_agent.agent.errands import LEASE_S
 from tests.agent.conftest import NewWorld
-from tests.fakes import Counting, World
+from tests.fakes import Counting, World, sidecar
 
 
 @pytest.fixture
@@ -105,3 +105,38 @@ def test_what_has_lain_for_long_is_claimed_anew_or_left_to_whoever_has_it(new_wo
     assert ledger.calls["claim"] >= 3
     world.run(2 * LEASE_S)
     assert world.states()["CT2"] == "DONE"
+
+
+def test_while_hundreds_are_judged_the_first_ones_are_on_their_way(
+    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_AT_ONCE", 2)
+    world = new_world(workers=1)
+    for number in range(1, 10):
+        world.drop_exam(number)
+    waiting: list[int] = []
+    world.gateway.image_line.on_way = lambda: waiting.append(list(world.states().values()).count("GATHERING"))
+    world.run(10.0)
+    assert set(world.states().values()) == {"DONE"}
+    assert waiting[0] > 0
+
+
+def test_however_many_are_to_be_judged_what_could_leave_is_among_the_first(
+    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Complete exams that wait for the gateway, and one that is sent ahead, beside others that are incomplete."""
+    world = new_world(workers=1, eager=True)
+    world.gateway.go_down()
+    for number in range(1, 10):
+        world.drop_exam(number, **({} if number in (3, 7) else {"imageCnt": 2, "files": None}))
+    world.drop.put("CT9/exam.json", sidecar(9, imageCnt=2, accessNumber="ACC1"))  # of it, nothing may go
+    world.run(10.0)
+    monkeypatch.setattr(bundles, "_AT_ONCE", 1)
+    known = world.agent._desks["ct"].bundles
+    for judged in known._judged.values():
+        judged.look_at = 0.0
+    due = [judged.group.name for judged in known._due(1.0)]
+    could_leave = {known.open[one].name for one in known.open if one in known.dossiers or known.ahead.has(one)}
+    assert {"CT3", "CT7", "CT1"} <= could_leave != set(world.states())
+    assert could_leave == set(due[:-1])
+    assert due[-1] not in could_leave
