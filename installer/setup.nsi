@@ -380,8 +380,10 @@ Function AccountPage
   Pop $0
   ${If} $Account == ""
     ${NSD_Check} $Field1
+    ${NSD_SetFocus} $Field1
   ${Else}
     ${NSD_Check} $Field2
+    ${NSD_SetFocus} $Field2
   ${EndIf}
   nsDialogs::Show
 FunctionEnd
