@@ -129,12 +129,22 @@ def installing(windows: Session, screen: Screen, url: str, setup: Path, language
         screen.press("Down", "Tab")  # Wine knows no accounts of services
         screen.write("LocalSystem")
         screen.press("alt+i")
-        screen.settle(20)
+        _await_end(windows)
         take("5-installed")
         screen.press("alt+n")
         take("6-result")
         screen.press("Return")
         running.wait(60)
+
+
+def _await_end(windows: Session) -> None:
+    """Until the log's last line is written, which names the log itself."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        for log in windows.prefix.glob("drive_c/users/*/Temp/folder-agent-setup.log"):
+            if log.name in log.read_text(encoding="utf-16", errors="replace"):
+                return
+        time.sleep(0.5)
 
 
 def removing(windows: Session, screen: Screen, language: str, take: Take) -> None:
