@@ -24,7 +24,7 @@ from tests.windows.lab.session import ROOT
 # and collections, the same everywhere), what needs a server of Linux' (PostgreSQL, Orthanc, DCMTK) or a browser, and of
 # tests/e2e what starts many processes only to see the core decide. tests/conftest.py gives properties few tries.
 FOLDERS = ("windows/inside", "edges", "contracts", "agent", "core", "service")
-E2E = ("bad_input", "by_hand", "cli", "doctor", "run_once", "secret", "service", "two_agents")
+E2E = ("bad_input", "by_hand", "cli", "doctor", "gallery", "run_once", "secret", "service", "two_agents")
 LEFT_OUT = frozenset(
     {
         "tests/edges/test_ledger_postgres.py",
@@ -65,8 +65,7 @@ def chosen() -> list[str]:
 
 def run(session: Session, files: Sequence[str], processes: int = _PROCESSES) -> Outcome:
     """Run the files' tests; what failed is tried once more, alone, as `.ci/run` does it on Linux."""
-    _make_network_drive(session)
-    (session.prefix / "drive_c" / "t").mkdir(exist_ok=True)
+    _prepare(session)
     hands = [list(files[number::processes]) for number in range(min(processes, len(files)))]
     with ThreadPoolExecutor(processes) as pool:
         told = list(pool.map(lambda numbered: _run(session, *numbered), enumerate(hands)))
@@ -102,8 +101,9 @@ def _reasons(output: str) -> Counter[str]:
     return found
 
 
-def _make_network_drive(session: Session) -> None:
-    """R:, which Wine calls a network drive, for tests/windows/inside."""
+def _prepare(session: Session) -> None:
+    """A folder for what the tests make; and R:, which Wine calls a network drive, for tests/windows/inside."""
+    (session.prefix / "drive_c" / "t").mkdir(exist_ok=True)
     (session.prefix / "drive_r").mkdir(exist_ok=True)
     drive = session.prefix / "dosdevices" / "r:"
     if not drive.is_symlink():
