@@ -82,6 +82,7 @@ Function ${UN}Begin
   ClearErrors
   ${GetOptions} $0 "/LANG=" $1
   ${IfNot} ${Errors}
+    StrCpy $1 $1 2  ; an uninstaller's own _?= may follow
     ${If} $1 == "zh"
       StrCpy $LANGUAGE ${LANG_SIMPCHINESE}
     ${Else}
