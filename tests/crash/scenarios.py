@@ -38,7 +38,7 @@ class Scenario:
     reports: int = 0
     other_volume: bool = False
     in_full: tuple[int, ...] = ()  # the stages that are killed at every moment, not at a sample of them
-    kills: int = 12  # the size of that sample
+    kills: int = 8  # the size of that sample
     lines: str = ""  # of [sync]
     top: str = ""  # other tables of the settings
     by_dimse: bool = False  # images and reports go to a DICOM node by C-STORE
@@ -234,11 +234,11 @@ BACK = (Stage(_with_verdict), Stage(_nothing, "retry"), Stage(lambda yard: None)
 
 SCENARIOS = (
     Scenario("delivered", (Stage(_one),), {"CT1": "DONE"}, **WHOLE, in_full=(0,)),
-    Scenario("delivered to another volume", (Stage(_one),), {"CT1": "DONE"}, **WHOLE, other_volume=True, kills=24),
+    Scenario("delivered to another volume", (Stage(_one),), {"CT1": "DONE"}, **WHOLE, other_volume=True, kills=16),
     Scenario("refused", (Stage(_refused),), {"CT1": "REFUSED"}, in_full=(0,)),
     Scenario("refused with a link to another volume", (Stage(_linked),), {"CT1": "REFUSED"}, other_volume=True),
     Scenario("failed and put back", BACK, {"CT1": "DONE"}, **WHOLE, in_full=(0, 1)),
-    Scenario("failed and put back from another volume", BACK, {"CT1": "DONE"}, **WHOLE, other_volume=True, kills=36),
+    Scenario("failed and put back from another volume", BACK, {"CT1": "DONE"}, **WHOLE, other_volume=True, kills=20),
     Scenario("tried again", (Stage(_while_away), Stage(_nothing, "retry"), Stage(_nothing)), {"CT1": "DONE"}, **WHOLE),
     Scenario("held", (Stage(_while_shut_out), Stage(_nothing, "retry"), Stage(_nothing)), {"CT1": "DONE"}, **WHOLE),
     Scenario("withdrawn", (Stage(_incomplete), Stage(_take_away)), {"CT1": "WITHDRAWN"}),
@@ -296,7 +296,7 @@ SCENARIOS = (
         instances=5,
         reports=1,
     ),
-    Scenario("delivered twice", (Stage(_one), Stage(_one)), {"CT1": "DONE"}, **WHOLE, kills=24),
+    Scenario("delivered twice", (Stage(_one), Stage(_one)), {"CT1": "DONE"}, **WHOLE, kills=16),
     Scenario(
         "refused and corrected",
         (Stage(_refused), Stage(_corrected)),
@@ -310,7 +310,7 @@ SCENARIOS = (
         {"CT1": "DONE"},
         **WHOLE,
         other_volume=True,
-        kills=24,
+        kills=16,
     ),
     Scenario(
         "refused and corrected in a flat folder",
@@ -371,7 +371,7 @@ SCENARIOS = (
         {"CD1 ACC1": "DONE", "CD1 #2": "WITHDRAWN", "CD1": "DONE"},
         exams={"ACC1": {"imageCnt": 2, "patientId": "P7001"}, "ACC2": {"imageCnt": 1, "patientSex": "M"}},
         instances=3,
-        kills=36,
+        kills=20,
     ),
     Scenario("overdue", (Stage(_overdue),), {"CT1": "FAILED"}),
     Scenario(

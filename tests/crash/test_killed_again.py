@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork; Windows has its own suite"),
 ]
 Record = Callable[[str, object], None]
-FIRST, SECOND = 10, 3  # first kills of a scenario, and second kills after each
+FIRST, SECOND = 6, 3  # first kills of a scenario, and second kills after each
 
 
 @pytest.mark.parametrize("scenario", [s for s in SCENARIOS if not s.in_full], ids=lambda scenario: scenario.name)

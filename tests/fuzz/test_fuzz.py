@@ -11,7 +11,7 @@ from tests.fuzz.faulty import FAULTY
 from tests.fuzz.running import missing, run
 from tests.fuzz.targets import TARGETS
 
-SECONDS = float(os.environ.get("FOLDER_AGENT_FUZZ_S", "4"))
+SECONDS = float(os.environ.get("FOLDER_AGENT_FUZZ_S", "2"))
 reason = missing()
 pytestmark = pytest.mark.skipif(reason is not None, reason=reason or "")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.crash import tally
 from tests.crash.storm.story import ACTS, Act, acts, random_story, tell
 
-STORIES = int(os.environ.get("FOLDER_AGENT_STORIES", "48"))
+STORIES = int(os.environ.get("FOLDER_AGENT_STORIES", "24"))
 ACTS_A_STORY = 40
 SEEDED = STORIES // 2  # and as many that are longer, from numbered dice
 
