@@ -1,6 +1,7 @@
 """The ordinary tests inside of Windows: which of them, dealt out to a few processes, and what came of it.
 
-`python -m tests.windows.suite` is a step of `.ci/run`; with names of test files it runs those alone.
+`python -m tests.windows.suite` is a step of `.ci/run`; with `--all` it takes all of them and a few minutes more, with
+names of test files those alone.
 """
 
 from __future__ import annotations
@@ -34,6 +35,16 @@ LEFT_OUT = frozenset(
         "tests/service/test_systemd.py",
     }
 )
+# For --all alone, because the gate has no time for it: the core and what is tested on fakes, which see nothing of
+# Windows but its Python, and of the others those that start many processes or wait.
+ALL_ALONE = (
+    "tests/core/",
+    "tests/agent/",
+    "tests/edges/test_ledger",
+    "tests/edges/test_gateway",
+    "tests/edges/test_dimse",
+)
+ALL_ALONE_E2E = frozenset(f"tests/e2e/test_{name}.py" for name in ("run_once", "bad_input", "doctor", "gallery"))
 _PROCESSES = 3  # for two cores: some tests wait
 _MOST_S = 1500.0  # of a process that hangs, so that the gate ends
 _CLOSING = re.compile(r"^=* ?((?:\d+ \w+,? ?)+) in [\d.]+s", re.MULTILINE)
@@ -55,12 +66,15 @@ class Outcome:
         return f"Windows suite: {self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
-def chosen() -> list[str]:
-    """The test files, largest first."""
+def chosen(*, everything: bool = False) -> list[str]:
+    """The test files, largest first; `everything` there is for Windows, or what the gate has time for."""
     files = [file for folder in FOLDERS for file in (ROOT / "tests" / folder).glob("test_*.py")]
     files += [ROOT / "tests" / "e2e" / f"test_{name}.py" for name in E2E]
     named = {file.relative_to(ROOT).as_posix(): file.stat().st_size for file in files}
-    return sorted(named.keys() - LEFT_OUT, key=lambda name: -named[name])
+    found = named.keys() - LEFT_OUT
+    if not everything:
+        found = {name for name in found - ALL_ALONE_E2E if not name.startswith(ALL_ALONE)}
+    return sorted(found, key=lambda name: -named[name])
 
 
 def run(session: Session, files: Sequence[str], processes: int = _PROCESSES) -> Outcome:
@@ -133,7 +147,7 @@ def main(files: Sequence[str]) -> int:
     """Run and tell; 1 if anything failed."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as made, Session(assemble(), Path(made)) as windows:
-        outcome = run(windows, files or chosen())
+        outcome = run(windows, chosen(everything=True) if files == ["--all"] else files or chosen())
     print(outcome.output)
     print("skipped inside of Windows, and why:")
     for reason, number in sorted(outcome.reasons.items(), key=lambda counted: (-counted[1], counted[0])):
