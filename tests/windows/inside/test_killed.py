@@ -18,7 +18,7 @@ from tests.crash.trial import LIFETIME_S, Job, Outcome
 from tests.crash.victim import KILL, Order
 from tests.crash.yard import make_materials
 
-KILLS = 6
+KILLS = 4
 _LIVE = "import sys; from tests.crash.victim import Order, live; live(Order.of(sys.stdin.read()))"
 
 pytestmark = pytest.mark.timeout(400)
@@ -55,7 +55,7 @@ def play(folder: Path, number: int, scenario: str, *deaths: str) -> Outcome:
     return trial.play(Job(number, scenario, str(folder / f"trial{number}"), str(folder / "materials"), "", 0, deaths))
 
 
-@pytest.mark.parametrize(("scenario", "kills"), [("delivered", KILLS), ("refused", 2)])
+@pytest.mark.parametrize(("scenario", "kills"), [("delivered", KILLS), ("refused", 1)])
 def test_ended_at_a_handful_of_steps_and_started_again_loses_and_doubles_nothing(
     scenario: str, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
