@@ -302,7 +302,7 @@ SCENARIOS = (
         (Stage(_refused), Stage(_corrected)),
         {"CT1": "DONE"},
         **WHOLE,
-        in_full=(1,),
+        kills=32,
     ),
     Scenario(
         "refused and corrected between volumes",
@@ -356,7 +356,7 @@ SCENARIOS = (
         {"CT1.zip": "WITHDRAWN", "CT1": "DONE"},
         exams={"ACC1": {"imageCnt": 2}},
         instances=2,
-        in_full=(0,),
+        kills=24,
     ),
     Scenario("lost at the gateway", (Stage(_one_of_three_lost),), {"CT1": "DONE"}, **WHOLE, top=PROVEN),
     Scenario("delivered by C-STORE", (Stage(_one),), {"CT1": "DONE"}, **WHOLE, by_dimse=True),
