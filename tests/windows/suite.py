@@ -44,7 +44,8 @@ ALL_ALONE = (
     "tests/edges/test_gateway",
     "tests/edges/test_dimse",
 )
-ALL_ALONE_E2E = frozenset(f"tests/e2e/test_{name}.py" for name in ("run_once", "bad_input", "doctor", "gallery"))
+_ELSEWHERE = ("run_once", "bad_input", "by_hand", "doctor", "gallery", "two_agents")
+ALL_ALONE_E2E = frozenset(f"tests/e2e/test_{name}.py" for name in _ELSEWHERE)
 LONGEST = "tests/windows/inside/test_killed.py"  # so it begins first
 _PROCESSES = 3  # for two cores: some tests wait
 _MOST_S = 1500.0  # of a process that hangs, so that the gate ends
