@@ -145,6 +145,44 @@ def test_a_server_that_hangs_up_is_a_broken_connection() -> None:
     assert error.disposition is Disposition.RETRY
 
 
+class Ones:
+    """A body that can be read again."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from (b"ab", b"cd")
+
+
+def test_a_kept_connection_that_the_server_has_left_by_now_costs_no_failure() -> None:
+    clock = StillClock()
+
+    def leave(sock: socket.socket, seen: Seen, rest: bytes) -> None:
+        clock.time += 1  # so that it shows that the second try is signed anew
+
+    with serving(answer(200, b"one"), leave, answer(200, b"two")) as server, linked(clock) as link:
+        link.exchange(server.url, {}, b"x")
+        reply = link.exchange(server.url, {"Content-Length": "4"}, Ones())
+    assert (reply.status, reply.body) == (200, b"two")
+    assert server.connections == 2
+    assert server.requests[-1].body == b"abcd"
+    first, second = (int(seen.header("timestamp")) for seen in server.requests[1:])
+    assert second > first
+
+
+def test_a_server_that_leaves_new_connections_too_is_a_broken_connection_after_one_more_try() -> None:
+    with serving(answer(200), hang_up) as server, linked() as link:
+        link.exchange(server.url, {}, b"x")
+        assert failing(link, server.url).problem.code == "FA-GW-BROKEN"
+    assert (server.connections, len(server.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("said", [b"H", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"])
+def test_a_server_that_has_begun_to_answer_is_not_asked_again(said: bytes) -> None:
+    with serving(answer(200), lambda sock, *_: sock.sendall(said)) as server, linked() as link:
+        link.exchange(server.url, {}, b"x")
+        assert failing(link, server.url).problem.code == "FA-GW-BROKEN"
+    assert len(server.requests) == 2
+
+
 def test_an_answer_before_the_end_of_the_request_is_heard_at_once() -> None:
     sent = 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -25,7 +25,7 @@ from folder_agent.core.ports import Clock
 from folder_agent.edges.gateway.faults import FAULTS, fault
 from folder_agent.edges.gateway.lanes import Lanes
 from folder_agent.edges.gateway.signing import SignedHeaders
-from folder_agent.edges.gateway.wire import WireTransport
+from folder_agent.edges.gateway.wire import LeftMeanwhile, WireTransport
 from folder_agent.edges.meters import Meters
 
 ANSWER_LIMIT = 1024 * 1024  # bytes of an answer to study/add or a form
@@ -33,6 +33,7 @@ _REDIRECTS = (307, 308)
 _STRUGGLES = (429, 503, 504)  # the statuses of a server that has too much to do, or whose own server has
 _MOST_REPEATS = 4  # requests for one exchange
 _SPARE_CONNECTIONS = 2
+_MOST_LEFT = 2  # kept connections that one request may find left by the server: another thread's may be next in line
 _LONGEST_RETRY_AFTER_S = 86400
 _ALWAYS = {
     "Accept": "*/*",
@@ -71,16 +72,29 @@ class Client:
     def stream(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | Iterable[bytes] | None
     ) -> Iterator[httpx.Response]:
-        """The answer, whose body has not been read. Raises httpx's errors; RuntimeError once it is closed."""
-        if self.is_closed:
-            raise RuntimeError("closed")
-        told = {**_ALWAYS, **headers}
-        request = httpx.Request(method, _parsed(url), headers=told, content=content, extensions=self._timeout)
-        response = self._transport.handle_request(self._auth.signed(request))
+        """The answer, whose body has not been read. Raises httpx's errors; RuntimeError once it is closed.
+
+        Where a server had left a kept connection, it is asked again over another, signed anew.
+        """
+        for _ in range(_MOST_LEFT):
+            with suppress(LeftMeanwhile):
+                response = self._asked(method, url, headers, content)
+                break
+        else:
+            response = self._asked(method, url, headers, content)
         try:
             yield response
         finally:
             response.close()
+
+    def _asked(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | Iterable[bytes] | None
+    ) -> httpx.Response:
+        if self.is_closed:
+            raise RuntimeError("closed")
+        told = {**_ALWAYS, **headers}
+        request = httpx.Request(method, _parsed(url), headers=told, content=content, extensions=self._timeout)
+        return self._transport.handle_request(self._auth.signed(request))
 
     def close(self) -> None:
         """Give back every connection; one that another thread uses is given back when its request has ended."""
@@ -208,6 +222,7 @@ class _Timed:
         self.ended_at = time.monotonic()
 
     def __iter__(self) -> Iterator[bytes]:
+        self.size = 0
         for block in self._content:
             self.size += len(block)
             yield block

@@ -32,6 +32,15 @@ CONTINUE_S = 1.0  # how long it may take to say so; then the body goes all the s
 _EXPECTATION = (b"Expect", b"100-continue")
 
 
+class LeftMeanwhile(httpx.ReadError):
+    """The server has closed a connection that we had kept, and said nothing to the request that went over it: it most
+    likely never saw it (RFC 9112 9.3.1), so that nothing speaks against asking at once over another one."""
+
+
+class _Silence(httpcore.ReadError):
+    """What becomes a LeftMeanwhile on its way through httpcore."""
+
+
 class Manners:
     """Which servers have been seen not to say whether they want a body: they are not asked again."""
 
@@ -57,6 +66,8 @@ class PromptStream(httpcore.NetworkStream):
         self._early = b""  # what the server said while we were still sending
         self._pace = Pace()
         self._begins = True  # what is written next is the head of a request
+        self._is_kept = False  # an earlier request has been answered
+        self._heard = False  # something of the answer to the latest request
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """At most so many bytes; httpcore.ReadTimeout once the answer as a whole is overdue."""
@@ -64,12 +75,19 @@ class PromptStream(httpcore.NetworkStream):
         if self._early:
             taken, self._early = self._early[:max_bytes], self._early[max_bytes:]
             return taken
-        if timeout is None:
-            return self._inner.read(max_bytes, None)
-        left_s = self._sent_at + timeout - time.monotonic()
-        if left_s <= 0:
+        left_s = None if timeout is None else self._sent_at + timeout - time.monotonic()
+        if left_s is not None and left_s <= 0:
             raise httpcore.ReadTimeout("the answer as a whole is overdue")
-        return self._inner.read(max_bytes, left_s)
+        try:
+            block = self._inner.read(max_bytes, left_s)
+        except httpcore.ReadError as error:
+            if self._is_kept and not self._heard:
+                raise _Silence from error
+            raise
+        if not block and self._is_kept and not self._heard:
+            raise _Silence
+        self._heard |= bool(block)
+        return block
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of it; httpcore.WriteError, upon which httpcore reads the answer, if the server has given one.
@@ -78,7 +96,9 @@ class PromptStream(httpcore.NetworkStream):
         """
         if not buffer:
             return  # the end of the request: an answer is no surprise any more
-        asks, self._begins = self._begins and _asks_first(buffer), False
+        asks = self._begins and _asks_first(buffer)
+        if self._begins:
+            self._begins, self._is_kept, self._heard = False, self._heard, False
         try:
             if self._has_answered():
                 raise httpcore.WriteError("the server answered before the end of the request")
@@ -137,6 +157,7 @@ class PromptStream(httpcore.NetworkStream):
         except OSError:
             return None
         self._early += block
+        self._heard |= bool(block)
         return True if block else None
 
     def close(self) -> None:
@@ -192,7 +213,8 @@ class PromptBackend(httpcore.NetworkBackend):
 
 
 class WireTransport(httpx.BaseTransport):
-    """httpx's transport over `lines` such connections: no proxies, no HTTP/2, no silent second tries.
+    """httpx's transport over `lines` such connections: no proxies, no HTTP/2, and no second tries: LeftMeanwhile tells
+    where one is in order.
 
     Each line is a small httpcore pool of its own, lent to one request at a time. Shared among threads, httpcore 1.0's
     pool now and then takes a connection that was just handed out for an idle one whose server hung up, and closes it.
@@ -299,6 +321,8 @@ def translated() -> Generator[None, None, None]:
     """httpcore's errors as httpx's: each has its namesake, which a test proves."""
     try:
         yield
+    except _Silence as error:
+        raise LeftMeanwhile("the server closed a kept connection") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "httpcore":
             raise
