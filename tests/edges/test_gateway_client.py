@@ -152,7 +152,8 @@ class Ones:
         yield from (b"ab", b"cd")
 
 
-def test_a_kept_connection_that_the_server_has_left_by_now_costs_no_failure() -> None:
+def test_a_kept_connection_that_the_server_has_left_by_now_costs_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "RESTED_S", 0.0)
     clock = StillClock()
 
     def leave(sock: socket.socket, seen: Seen, rest: bytes) -> None:
@@ -168,15 +169,27 @@ def test_a_kept_connection_that_the_server_has_left_by_now_costs_no_failure() ->
     assert second > first
 
 
-def test_a_server_that_leaves_new_connections_too_is_a_broken_connection_after_one_more_try() -> None:
+def test_a_server_that_leaves_new_connections_too_is_a_broken_connection_after_one_more_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "RESTED_S", 0.0)
     with serving(answer(200), hang_up) as server, linked() as link:
         link.exchange(server.url, {}, b"x")
         assert failing(link, server.url).problem.code == "FA-GW-BROKEN"
     assert (server.connections, len(server.requests)) == (2, 3)
 
 
+def test_a_connection_that_breaks_while_it_is_busy_is_a_broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "RESTED_S", 60.0)
+    with serving(answer(200), hang_up) as server, linked() as link:
+        link.exchange(server.url, {}, b"x")
+        assert failing(link, server.url).problem.code == "FA-GW-BROKEN"
+    assert (server.connections, len(server.requests)) == (1, 2)
+
+
 @pytest.mark.parametrize("said", [b"H", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"])
-def test_a_server_that_has_begun_to_answer_is_not_asked_again(said: bytes) -> None:
+def test_a_server_that_has_begun_to_answer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr(wire, "RESTED_S", 0.0)
     with serving(answer(200), lambda sock, *_: sock.sendall(said)) as server, linked() as link:
         link.exchange(server.url, {}, b"x")
         assert failing(link, server.url).problem.code == "FA-GW-BROKEN"

@@ -23,6 +23,7 @@ import httpx
 from folder_agent.edges.gateway.pace import Pace
 
 _KEEPALIVE_S = 4.0  # Apache and uvicorn hang up after 5 s of silence: be first, so that no request meets a dead line
+RESTED_S = 0.5  # no server leaves a connection sooner: what breaks before is no matter of its patience (Orthanc's: 1 s)
 _HOSTS = 2  # a line stays connected to the gateway and to a STOW server on another host
 _PROMPT_READ = 65536  # bytes
 _INTERIM = b"HTTP/1.1 1"
@@ -33,7 +34,7 @@ _EXPECTATION = (b"Expect", b"100-continue")
 
 
 class LeftMeanwhile(httpx.ReadError):
-    """The server has closed a connection that we had kept, and said nothing to the request that went over it: it most
+    """The server has closed a connection that had rested, and said nothing to the request that went over it: it most
     likely never saw it (RFC 9112 9.3.1), so that nothing speaks against asking at once over another one."""
 
 
@@ -66,8 +67,9 @@ class PromptStream(httpcore.NetworkStream):
         self._early = b""  # what the server said while we were still sending
         self._pace = Pace()
         self._begins = True  # what is written next is the head of a request
-        self._is_kept = False  # an earlier request has been answered
+        self._has_rested = False  # since the answer to an earlier request
         self._heard = False  # something of the answer to the latest request
+        self._heard_at = 0.0  # monotonic
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """At most so many bytes; httpcore.ReadTimeout once the answer as a whole is overdue."""
@@ -81,13 +83,17 @@ class PromptStream(httpcore.NetworkStream):
         try:
             block = self._inner.read(max_bytes, left_s)
         except httpcore.ReadError as error:
-            if self._is_kept and not self._heard:
+            if self._has_rested and not self._heard:
                 raise _Silence from error
             raise
-        if not block and self._is_kept and not self._heard:
+        if not block and self._has_rested and not self._heard:
             raise _Silence
-        self._heard |= bool(block)
+        self._note(block)
         return block
+
+    def _note(self, block: bytes) -> None:
+        if block:
+            self._heard, self._heard_at = True, time.monotonic()
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of it; httpcore.WriteError, upon which httpcore reads the answer, if the server has given one.
@@ -98,7 +104,8 @@ class PromptStream(httpcore.NetworkStream):
             return  # the end of the request: an answer is no surprise any more
         asks = self._begins and _asks_first(buffer)
         if self._begins:
-            self._begins, self._is_kept, self._heard = False, self._heard, False
+            self._has_rested = self._heard and time.monotonic() - self._heard_at >= RESTED_S
+            self._begins = self._heard = False
         try:
             if self._has_answered():
                 raise httpcore.WriteError("the server answered before the end of the request")
@@ -157,7 +164,7 @@ class PromptStream(httpcore.NetworkStream):
         except OSError:
             return None
         self._early += block
-        self._heard |= bool(block)
+        self._note(block)
         return True if block else None
 
     def close(self) -> None:
