@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from folder_agent.agent.acceptances import Acceptances
+from folder_agent.agent.agenda import NEVER, Agenda, Entry
 from folder_agent.agent.ahead import Ahead
 from folder_agent.agent.dossier import Dossier, dossier_of
 from folder_agent.agent.earlier import Earlier, passes_soon
@@ -31,27 +32,19 @@ from folder_agent.core.ports import Clock, Ledger, Shelves
 from folder_agent.core.records import Act, BundleRecord, Deed, FileKind, FileRecord, SidecarReading, Stamp
 from folder_agent.core.unpacking import is_final
 
-_NEVER = float("inf")
 _SETTLING = "FA-SETTLING"
 _GROUP_SHARE = 20.0  # times what grouping took, between two: with many bundles it must not take the machine over
+_WAITED_FOR = 1.0  # the same while nothing could be sent meanwhile
 _AT_ONCE = 300  # bundles that are judged before the loop turns to other work
 _TOGETHER = 100  # bundles whose verdicts are noted in one transaction, in which no worker can write
 _ALONE_S = 60.0  # how often it is asked whether the exam of a sidecar that came alone has been delivered
-
-
-@dataclass(slots=True)
-class _Judged:
-    group: Group
-    look_at: float  # monotonic: when time alone may change the verdict
-    ready_since: float | None = None  # monotonic: since when only files that may be another's keep it waiting
-    is_blocked: bool = False  # a file of it is being sent ahead, for another bundle
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
     """What was found on one group; no verdict while it is not to be judged."""
 
-    judged: _Judged
+    judged: Entry
     group: Group
     reading: SidecarReading | None = None
     verdict: Verdict | None = None
@@ -83,8 +76,8 @@ class Bundles:
         self._earlier = Earlier(ledger, shelves, pasts, rules.match)
         self._strangers = Strangers(ledger, clock)
         self._templates = templates
-        self._judged: dict[str, _Judged] = {}
-        self._group_at = 0.0  # monotonic: when to group anew for what is merely stale
+        self._agenda = Agenda()
+        self._grouped_at = self._grouping_s = 0.0  # monotonic: when that was done last, and how long it took
         self.open: dict[int, BundleRecord] = {}
         self._by_key: dict[str, int] = {}
         self.dossiers: dict[int, Dossier] = {}  # of bundles that may be sent as they are now
@@ -130,7 +123,7 @@ class Bundles:
         self._accepted.pop(bundle.id, None)
         self._to_refuse.pop(bundle.id, None)
         self._gone_on.pop(bundle.key, None)
-        self._judged.pop(bundle.key, None)  # its files are gone; a newcomer of that name is judged afresh
+        self._agenda.forget(bundle.key)  # its files are gone; a newcomer of that name is judged afresh
         if self._templates is not None:
             self._templates.unwant(bundle.key)
         if self._by_key.get(bundle.key) == bundle.id:
@@ -138,42 +131,45 @@ class Bundles:
 
     def reconsider(self, bundle: BundleRecord) -> None:
         """An attempt ended in looking again: judge it anew soon, even if no file has changed since."""
-        judged = self._judged.get(bundle.key)
-        if judged is not None:
-            judged.look_at = self._clock.monotonic() + max(self._rules.settle_s, 1.0)
+        if (judged := self._agenda.get(bundle.key)) is not None:
+            self._agenda.put(judged, self._clock.monotonic() + max(self._rules.settle_s, 1.0))
 
     def sent_ahead(self, bundle_id: int, error: AgentError | None, pause: Callable[[int], float]) -> None:
         """A worker is done with what it sent ahead of a bundle."""
         self.ahead.ended(bundle_id, error, pause)
         self.fresh = True
-        for judged in self._judged.values():
+        for judged in self._agenda:
             if judged.is_blocked:
-                judged.is_blocked, judged.look_at = False, self._clock.monotonic()
+                judged.is_blocked = False
+                self._agenda.put(judged, self._clock.monotonic())
 
     def judge(self) -> None:
         """Group anew if anything changed, and judge what changed or what time may have changed."""
         now = self._clock.monotonic()
         if self._strangers.is_due():
             self.intake.stale = True
-        if self.intake.has_looked and (self.intake.changed or (self.intake.stale and now >= self._group_at)):
+        if self.intake.has_looked and (self.intake.changed or (self.intake.stale and now >= self._group_at())):
             self.intake.changed = self.intake.stale = False
             self._regroup(now)
-            self._group_at = now + _GROUP_SHARE * (self._clock.monotonic() - now)
+            self._grouped_at = self._clock.monotonic()
+            self._grouping_s = self._grouped_at - now
         due = self._due(now)
         for begin in range(0, len(due), _TOGETHER):
             cases = [self._judge(judged, now) for judged in due[begin : begin + _TOGETHER]]
             self._journal.together(partial(self._settle, cases, now))
 
-    def _due(self, now: float) -> list[_Judged]:
+    def _due(self, now: float) -> list[Entry]:
         """What is to be judged now: first, and all of it, of what something could be sent otherwise; of the rest a few
         hundred at a time, so that the workers have something to do meanwhile."""
-        due = [judged for judged in self._judged.values() if judged.look_at <= now]
+        due = self._agenda.take_due(now)
         if len(due) <= _AT_ONCE:
             return due
-        may_leave, rest = list[_Judged](), list[_Judged]()
+        may_leave, rest = list[Entry](), list[Entry]()
         for judged in due:
             bundle_id = self._by_key.get(judged.group.key, 0)
             (may_leave if bundle_id in self.dossiers or self.ahead.has(bundle_id) else rest).append(judged)
+        for judged in rest[_AT_ONCE:]:
+            self._agenda.put(judged, now)
         return [*may_leave, *rest[:_AT_ONCE]]
 
     def hear(self, orders: Iterable[Deed]) -> None:
@@ -191,8 +187,8 @@ class Bundles:
                 self._to_refuse[bundle.id] = problem("FA-OPERATOR-REFUSED", None, why, who=order.who)
             elif order.act == Act.ACCEPT and bundle.id not in self._accepted:
                 self._accepted[bundle.id] = problem("FA-OPERATOR-ACCEPTED", None, why, who=order.who)
-                if (judged := self._judged.get(bundle.key)) is not None:
-                    judged.look_at = self._clock.monotonic()
+                if (judged := self._agenda.get(bundle.key)) is not None:
+                    self._agenda.put(judged, self._clock.monotonic())
 
     def carry_out(self, *, archives_rest: bool) -> None:
         """Refuse what an operator wants refused and nobody works on; an archive only while none is being unpacked."""
@@ -223,9 +219,9 @@ class Bundles:
         if trouble is None:
             self._gone_on[path] = "FA-UNPACKED"
             trouble = problem("FA-UNPACKED")  # until the next look finds that it has gone
-        self._troubles[path] = (stamp, trouble, _NEVER if is_final(trouble) else again_at)
-        if (judged := self._judged.get(path)) is not None:
-            judged.look_at = self._clock.monotonic()
+        self._troubles[path] = (stamp, trouble, NEVER if is_final(trouble) else again_at)
+        if (judged := self._agenda.get(path)) is not None:
+            self._agenda.put(judged, self._clock.monotonic())
 
     def next_correction(self, now: float) -> tuple[int, Correction] | None:
         """A corrected sidecar that may go together with what lies in failed/ now, and its bundle."""
@@ -240,8 +236,8 @@ class Bundles:
         if trouble is None:
             self._corrections.pop(correction.key, None)
             self._gone_on[correction.key] = "FA-CORRECTED"
-        if (judged := self._judged.get(correction.key)) is not None:  # after the next look, which finds them together
-            judged.look_at = self._clock.monotonic() + max(self._rules.settle_s, 1.0)
+        if (judged := self._agenda.get(correction.key)) is not None:  # after the next look, which finds them together
+            self._agenda.put(judged, self._clock.monotonic() + max(self._rules.settle_s, 1.0))
 
     def _trouble_of(self, archive: Member) -> Problem | None:
         tried = self._troubles.get(archive.path)
@@ -254,8 +250,13 @@ class Bundles:
 
     def next_due(self) -> float:
         """The monotonic time at which time alone may change a verdict."""
-        grouping = self._group_at if self.intake.stale else _NEVER
-        return min(grouping, min((judged.look_at for judged in self._judged.values()), default=_NEVER))
+        grouping = self._group_at() if self.intake.stale else NEVER
+        return min(grouping, self._agenda.next_at())
+
+    def _group_at(self) -> float:
+        """When to group anew for what is merely stale."""
+        share = _GROUP_SHARE if self.busy or self.dossiers else _WAITED_FOR
+        return self._grouped_at + share * self._grouping_s
 
     def _regroup(self, now: float) -> None:
         pinned = self.pinned()
@@ -268,13 +269,7 @@ class Bundles:
         late, self._unassigned = self._strangers.sort(grouping.unassigned)
         found = {one.key: one for one in (*grouping.groups, *late)}
         self._archives = [one.files[0] for one in found.values() if one.is_archive]
-        before = self._judged
-        self._judged = {
-            key: before[key]
-            if key in before and before[key].group == one
-            else _Judged(one, now, before[key].ready_since if key in before else None)
-            for key, one in found.items()
-        }
+        self._agenda.take_over(found, now)
         went_to = self._let_go(found.values(), pinned)
         for bundle in list(self.open.values()):
             if bundle.id not in pinned and bundle.key not in found and bundle.id not in self.ahead.in_hand:
@@ -301,9 +296,9 @@ class Bundles:
     def _settle(self, cases: Sequence[_Case], now: float) -> None:
         """Act upon verdicts, all in one transaction: each on its own would cost a sync of the disk or more."""
         for case in cases:
-            case.judged.look_at = _NEVER if case.verdict is None else self._act(case, case.verdict, now)
+            self._agenda.put(case.judged, NEVER if case.verdict is None else self._act(case, case.verdict, now))
 
-    def _judge(self, judged: _Judged, now: float) -> _Case:
+    def _judge(self, judged: Entry, now: float) -> _Case:
         one = with_filled(judged.group) if self._rules.fill else judged.group
         bundle = self._bundle_of(one)
         if bundle is not None and (bundle.id in self.busy or bundle.state in ON_THE_WAY_TO_A_SHELF):
@@ -570,7 +565,7 @@ def _paths(one: Group) -> list[str]:
 
 
 def _look_at(verdict: Verdict) -> float:
-    return verdict.look_at if isinstance(verdict, Waiting) and verdict.look_at is not None else _NEVER
+    return verdict.look_at if isinstance(verdict, Waiting) and verdict.look_at is not None else NEVER
 
 
 def _is_settling(verdict: Verdict) -> bool:

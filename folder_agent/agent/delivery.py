@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from folder_agent.agent.pasts import Pasts
 from folder_agent.core import delivered
 from folder_agent.core.catalogue import failure
 from folder_agent.core.delivered import Past
-from folder_agent.core.errors import AgentError, Problem, problem
+from folder_agent.core.errors import AgentError, Problem, StaleState, problem
 from folder_agent.core.exam import scrub
 from folder_agent.core.lifecycle import BundleEvent, BundleState, FileEvent, FileState, bundle_step, file_step
 from folder_agent.core.planning import after_error
@@ -49,7 +50,8 @@ class Sending:
 
 
 class Delivery:
-    """One attempt at one bundle."""
+    """One attempt at one bundle. `place` is asked for where it may go once it is committed: written down at once, that
+    saves a transaction of its own; None: that is not known."""
 
     def __init__(
         self,
@@ -62,9 +64,10 @@ class Delivery:
         dossier: Dossier,
         pasts: Pasts,
         rules: Sending,
+        place: Callable[[BundleRecord], str | None] = lambda _: None,
     ) -> None:
         self._drop, self._ledger, self._clock = drop, ledger, clock
-        self._pasts, self._rules = pasts, rules
+        self._pasts, self._rules, self._place = pasts, rules, place
         self.has_posted = False  # whether the gateway has accepted the exam information from us
         self._sums: dict[tuple[int, Stamp], str] = {}  # SHA-256 by file and stamp: asked for several times, read once
         images = (dossier.outgoing(record, drop.locate) for record in dossier.of_kind(FileKind.DICOM))
@@ -332,9 +335,12 @@ class Delivery:
         if sidecar is not None and sidecar.state is FileState.SETTLED:
             of_it = {"sha256": self._digest(sidecar), "destination": self._gateway.address, "accepted_at": at}
             steps = [file_step(sidecar, of_sidecar, self._clock.now(), **of_it)]
-        over = {"attempts": 0, "first_failed_at": None, "due_at": None, "committed_at": at}
-        step = bundle_step(bundle, event, self._clock.now(), **over, **kept)
-        return self._journal.commit(step, steps, past.ids if past is not None else ())
+        over = {"attempts": 0, "first_failed_at": None, "due_at": None, "committed_at": at, **kept}
+        known, now = past.ids if past is not None else (), self._clock.now()
+        if (target := self._place(bundle)) is not None:
+            with suppress(StaleState):  # another worker has just taken that name: shelving finds another
+                return self._journal.commit(bundle_step(bundle, event, now, target=target, **over), steps, known)
+        return self._journal.commit(bundle_step(bundle, event, now, **over), steps, known)
 
 
 def _accepted_at(record: FileRecord) -> float:

@@ -23,7 +23,7 @@ from folder_agent.core.records import BundleRecord, FileRecord
 from folder_agent.core.retrying import RetryRules
 
 LOOK_SPACING_S = 0.2  # the least time between two looks, however many hints come
-LOOK_SHARE = 5.0  # and at least so many times what the last look took: looking never takes the machine over
+LOOK_SHARE = 10.0  # and at least so many times what the last look took: looking never takes the machine over
 SUPERVISE_S = 0.5
 LOOK_AGAIN_S = 5.0  # how soon a drop folder that is out of reach is asked again
 

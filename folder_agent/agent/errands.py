@@ -129,7 +129,7 @@ class Errands:
         drop, journal = desk.setup.drop, self._journal
         sending = Sending(desk.setup.rules.replaces, self._rules.local)
         parts = (drop, self._ledger, self._gateway, self._clock, journal, self._publisher, dossier)
-        return Delivery(*parts, desk.pasts, sending)
+        return Delivery(*parts, desk.pasts, sending, lambda bundle: desk.shelf.place_for(bundle, self._rules.today()))
 
     def _deliver(self, desk: Desk, bundle: BundleRecord) -> Outcome:
         dossier = desk.bundles.dossiers[bundle.id].with_records(self._ledger.files_of(bundle.id))

@@ -1,12 +1,14 @@
 """Shelve one bundle: done/ with its receipt or failed/ with the reason. Runs in a worker's thread; can be repeated.
 
-Order: choose the place, write it down, make the folder, write the note, move every file, make it durable, close.
+Order: choose the place, write it down (a commit has done so already), make the folder, write the note, move every file,
+make it durable, close.
 Interrupted anywhere, the same steps run again and find what is already done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from folder_agent.agent.emptied import Emptied
@@ -57,15 +59,25 @@ class Shelf:
     def _aim(self, bundle: BundleRecord, day: str) -> BundleRecord:
         if bundle.target is not None:
             return bundle
-        shelf = "done" if bundle.state is BundleState.COMMITTED else "failed"
+        for target in self._free(bundle, "done" if bundle.state is BundleState.COMMITTED else "failed", day):
+            with suppress(StaleState):  # another worker has just taken that name
+                return self._journal.step(bundle, BundleEvent.AIM, target=target)
+        raise StaleState(f"no free name on the shelf for bundle {bundle.id}")
+
+    def place_for(self, bundle: BundleRecord, day: str) -> str | None:
+        """Where a bundle that is about to be committed may go then; None if that cannot be told now."""
+        if bundle.target is not None:
+            return bundle.target
+        with suppress(AgentError):  # a shelf out of reach keeps nothing from being committed
+            return next(self._free(bundle, "done", day), None)
+        return None
+
+    def _free(self, bundle: BundleRecord, shelf: str, day: str) -> Iterator[str]:
+        """Places that nobody has taken, one after the other."""
         for attempt in range(1, MOST_NAMES):
             target = self._shelves.choose(shelf, day, bundle.name, attempt)
             if self._shelves.is_free(target) and not self._ledger.target_is_taken(target):
-                try:
-                    return self._journal.step(bundle, BundleEvent.AIM, target=target)
-                except StaleState:
-                    continue  # another worker has just taken that name
-        raise StaleState(f"no free name on the shelf for bundle {bundle.id}")
+                yield target
 
     def _move(self, bundle: BundleRecord, files: Sequence[FileRecord], target: str) -> list[Transition[FileRecord]]:
         """Move every file; the transitions of those that somebody else took away or replaced in the meantime."""

@@ -15,16 +15,19 @@ _STEP = "  "
 
 def indented(value: object, _line: str = "\n") -> str:
     """The value as JSON: dictionaries (whose keys are strings), lists and tuples over several lines."""
-    if isinstance(value, str):
+    if type(value) is str:
         return quoted(value)
     inner = _line + _STEP
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         if not value:
             return "{}"
-        pairs = [f"{quoted(name)}: {indented(one, inner)}" for name, one in value.items()]
+        pairs = [
+            f"{quoted(name)}: {quoted(one) if type(one) is str else indented(one, inner)}"
+            for name, one in value.items()
+        ]
         return f"{{{inner}{f',{inner}'.join(pairs)}{_line}}}"
     if isinstance(value, list | tuple):
         if not value:
             return "[]"
         return f"[{inner}{f',{inner}'.join([indented(one, inner) for one in value])}{_line}]"
-    return json.dumps(value)
+    return quoted(value) if isinstance(value, str) else json.dumps(value)

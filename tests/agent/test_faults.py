@@ -77,7 +77,7 @@ def test_an_exception_before_the_first_byte_puts_off_that_bundle_alone(new_world
     assert world.states() == {"CT1": "DONE", "CT2": "DONE"}
 
 
-@pytest.mark.parametrize("event", ["send", "commit", "aim", "shelve"])
+@pytest.mark.parametrize("event", ["send", "accept", "shelve"])
 @pytest.mark.parametrize("error", [StaleState("moved on"), LOCKED, RuntimeError("a fault of ours")], ids=str)
 def test_a_worker_that_the_ledger_refuses_wedges_nothing(new_world: NewWorld, event: str, error: Exception) -> None:
     world, ledger = watched(new_world, "ledger")
@@ -88,6 +88,51 @@ def test_a_worker_that_the_ledger_refuses_wedges_nothing(new_world: NewWorld, ev
     assert world.states() == {"CT1": "DONE", "CT2": "DONE"}
     assert sorted(set(world.gateway.image_line.names)) == ["1.2.1.1.1", "1.2.2.1.1"]
     assert world.drop.files == {}
+
+
+@pytest.mark.parametrize("error", [StaleState("moved on"), LOCKED, RuntimeError("a fault of ours")], ids=str)
+def test_a_worker_that_cannot_note_a_commit_wedges_nothing(new_world: NewWorld, error: Exception) -> None:
+    world, ledger = watched(new_world, "ledger")
+    ledger.before["commit"] = raising(error, 2)
+    world.drop_exam(1)
+    world.drop_exam(2)
+    world.run(120.0)
+    assert world.states() == {"CT1": "DONE", "CT2": "DONE"}
+    assert sorted(set(world.gateway.image_line.names)) == ["1.2.1.1.1", "1.2.2.1.1"]
+    assert world.drop.files == {}
+
+
+@pytest.mark.parametrize("error", [StaleState("moved on"), LOCKED, RuntimeError("a fault of ours")], ids=str)
+def test_a_worker_that_cannot_note_where_a_refused_bundle_goes_wedges_nothing(
+    new_world: NewWorld, error: Exception
+) -> None:
+    world, ledger = watched(new_world, "ledger")
+    ledger.before["apply"] = raising(error, 1, lambda steps: any(step.event == "aim" for step in steps))
+    world.drop_exam(1, accessNumber=None)
+    world.run(120.0)
+    assert world.states() == {"CT1": "REFUSED"}
+    assert world.drop.files == {}
+
+
+def test_a_place_that_is_taken_in_the_moment_of_the_commit_costs_another_place_only(new_world: NewWorld) -> None:
+    world, ledger = watched(new_world, "ledger")
+    taken = StaleState("another worker has just taken that name")
+    ledger.before["commit"] = raising(taken, 1, lambda steps, _: steps[-1].after.target is not None)
+    world.drop_exam(1)
+    world.run(20.0)
+    assert world.states() == {"CT1": "DONE"}
+    assert len(world.gateway.posted) == 1
+    assert world.publisher.events(1)[-3:] == ["commit", "aim", "shelve"]
+
+
+def test_a_shelf_out_of_reach_keeps_nothing_from_being_committed(new_world: NewWorld) -> None:
+    world, shelves = watched(new_world, "shelves")
+    shelves.before["is_free"] = raising(failure(problem("FA-SHELF", shelf="done", detail="EIO")), 1)
+    world.drop_exam(1)
+    world.run(20.0)
+    assert world.states() == {"CT1": "DONE"}
+    assert len(world.gateway.posted) == 1
+    assert world.publisher.events(1)[-3:] == ["commit", "aim", "shelve"]
 
 
 METHODS = [

@@ -134,7 +134,7 @@ def test_an_exact_repeat_is_neither_sent_nor_posted_and_says_so(world: World) ->
     assert [reason.code for reason in second.reasons] == ["FA-REPEAT"]
     assert dict(second.reasons[0].values) == {"at": str(first.committed_at), "name": "CT1"}
     assert (second.committed_at, second.posted, second.counts) == (first.committed_at, first.posted, first.counts)
-    assert world.publisher.events(2)[-3:] == ["repeat", "aim", "shelve"]
+    assert world.publisher.events(2)[-2:] == ["repeat", "shelve"]
     world.drop_exam(images=2)
     world.run(20.0)
     third = world.ledger.bundle(3)

@@ -133,8 +133,8 @@ def test_however_many_are_to_be_judged_what_could_leave_is_among_the_first(
     world.run(10.0)
     monkeypatch.setattr(bundles, "_AT_ONCE", 1)
     known = world.agent._desks["ct"].bundles
-    for judged in known._judged.values():
-        judged.look_at = 0.0
+    for judged in known._agenda:
+        known._agenda.put(judged, 0.0)
     due = [judged.group.name for judged in known._due(1.0)]
     could_leave = {known.open[one].name for one in known.open if one in known.dossiers or known.ahead.has(one)}
     assert {"CT3", "CT7", "CT1"} <= could_leave != set(world.states())

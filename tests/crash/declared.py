@@ -20,7 +20,7 @@ durable._beside durable._raise durable.aside_of durable.digest_of durable.part_o
 moving._check_target moving.is_same
 correcting._files correcting._incoming correcting._sidecars
 places._is_plain places.below places.crosses_volumes places.errors_of places.is_ours places.shelf_failure
-places.target_path places.target_text places.there
+places.target_text places.there
 real._raise real._read
 purging._holds_others purging._is_real_folder purging._raise purging.entries
 returning._files returning._read_plan
@@ -39,6 +39,7 @@ UNREACHED: dict[str, str] = {
         ("shelves.purge", "purging.purge", "purging._delete", "purging._remove_empty"),
         "of bundles that were delivered days ago, cut at each of its steps in tests/edges/test_purging.py",
     ),
+    "bundle COMMITTED aim": "where another worker takes a name in the moment of the commit: tests/agent/test_faults.py",
     "file SEEN change": "growth of an unsettled file is no news to the ledger: the agent never writes it",
     "file SETTLED refuse": "needs another content under the same size, time and identity",
     "file REFUSED settle": "needs another content under the same size, time and identity",

@@ -47,7 +47,7 @@ ALL_ALONE = (
 _ELSEWHERE = ("run_once", "bad_input", "by_hand", "doctor", "gallery", "two_agents")
 ALL_ALONE_E2E = frozenset(f"tests/e2e/test_{name}.py" for name in _ELSEWHERE)
 LONGEST = "tests/windows/inside/test_killed.py"  # so it begins first
-_PROCESSES = 3  # for two cores: some tests wait
+_PROCESSES = 5  # for two cores: some tests wait
 _MOST_S = 1500.0  # of a process that hangs, so that the gate ends
 _CLOSING = re.compile(r"^=* ?((?:\d+ \w+,? ?)+) in [\d.]+s", re.MULTILINE)
 _COUNTS = re.compile(r"(\d+) (passed|failed|skipped|error)")

@@ -37,8 +37,9 @@ class Reader:
         values = self._ages()
         for name in TEXT_FIELDS:
             if name not in (AGE, AGE_UNIT):
-                values[name] = self._read(name, self._form(name))
-            self._miss(name, values[name])
+                values[name] = self._read(name, self._form(name)) if name in self._raw else None
+            if values[name] is None:
+                self._miss(name)
         counts = {name: self._read(name, normalising.count) for name in COUNT_FIELDS}
         files = self._listed()
         return SidecarReading(
@@ -76,8 +77,8 @@ class Reader:
         else:
             self._warnings.append(problem("FA-FIELD-DROPPED", private=value, field=called, expected=expected))
 
-    def _miss(self, name: str, value: str | None) -> None:
-        if value is None and name not in self._told:
+    def _miss(self, name: str) -> None:
+        if name not in self._told:
             self._absent.append(name)
             if FIELD_CLASSES[name] is FieldClass.A:
                 self._problems.append(problem("FA-FIELD-MISSING", field=self._gathered.name(name)))

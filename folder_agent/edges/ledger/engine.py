@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from peewee import Database, Model, Query
@@ -90,11 +91,11 @@ class Engine(Database):
         """So many ids of new rows, ascending; for use in this transaction."""
         raise NotImplementedError
 
-    def insert_rows(self, model: type[Model], columns: Sequence[str], rows: Sequence[Values]) -> None:
+    def insert_rows(self, model: type[Model], columns: tuple[str, ...], rows: Sequence[Values]) -> None:
         """Insert the rows in this order."""
         raise NotImplementedError
 
-    def update_rows(self, model: type[Model], columns: Sequence[str], changes: Sequence[Change]) -> int:
+    def update_rows(self, model: type[Model], columns: tuple[str, ...], changes: Sequence[Change]) -> int:
         """Change each row that is still in its expected state, in this order; how many were."""
         raise NotImplementedError
 
@@ -108,7 +109,8 @@ class Engine(Database):
         conn.close()
 
 
-def names(columns: Sequence[str]) -> str:
+@lru_cache(maxsize=64)
+def names(columns: tuple[str, ...]) -> str:
     """Column names, quoted, for a statement."""
     return ", ".join(f'"{column}"' for column in columns)
 

@@ -79,12 +79,12 @@ class PostgresEngine(Engine, PostgresqlDatabase):
         sql = f"SELECT nextval('{table}_id_seq') FROM generate_series(1, {count})"  # noqa: S608 - our names
         return sorted(row[0] for row in self.run(sql).fetchall())
 
-    def insert_rows(self, model: type[Model], columns: Sequence[str], rows: Sequence[Values]) -> None:
+    def insert_rows(self, model: type[Model], columns: tuple[str, ...], rows: Sequence[Values]) -> None:
         source = _source(model, columns)
         sql = f'INSERT INTO "{model._meta.table_name}" ({names(columns)}) SELECT {names(columns)} FROM {source}'  # noqa: S608
         self.run(sql, (json.dumps([dict(zip(columns, row, strict=True)) for row in rows]),))
 
-    def update_rows(self, model: type[Model], columns: Sequence[str], changes: Sequence[Change]) -> int:
+    def update_rows(self, model: type[Model], columns: tuple[str, ...], changes: Sequence[Change]) -> int:
         marks = ", ".join(f'"{column}" = v."{column}"' for column in columns)
         table, source = model._meta.table_name, _source(model, columns, '"row" bigint, "was" text, ')
         sql = f'UPDATE "{table}" AS t SET {marks} FROM {source} WHERE t."id" = v."row" AND t."state" = v."was"'  # noqa: S608

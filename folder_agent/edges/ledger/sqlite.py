@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,15 +103,14 @@ class SqliteEngine(Engine, SqliteDatabase):
         first = int(cursor.fetchone()[0]) + 1
         return list(range(first, first + count))
 
-    def insert_rows(self, model: type[Model], columns: Sequence[str], rows: Sequence[Values]) -> None:
+    def insert_rows(self, model: type[Model], columns: tuple[str, ...], rows: Sequence[Values]) -> None:
         marks = ", ".join("?" * len(columns))
         sql = f'INSERT INTO "{model._meta.table_name}" ({names(columns)}) VALUES ({marks})'  # noqa: S608 - our names
         self._run_many(sql, rows)
 
-    def update_rows(self, model: type[Model], columns: Sequence[str], changes: Sequence[Change]) -> int:
-        marks = ", ".join(f'"{column}" = ?' for column in columns)
-        sql = f'UPDATE "{model._meta.table_name}" SET {marks} WHERE "id" = ? AND "state" = ?'  # noqa: S608 - our names
-        return self._run_many(sql, [(*values, row, state) for row, state, values in changes])
+    def update_rows(self, model: type[Model], columns: tuple[str, ...], changes: Sequence[Change]) -> int:
+        rows = [(*values, row, state) for row, state, values in changes]
+        return self._run_many(_update(model._meta.table_name, columns), rows)
 
     def rollback(self) -> None:
         """A full disk has SQLite roll back by itself; saying so again would hide why."""
@@ -128,6 +128,12 @@ class SqliteEngine(Engine, SqliteDatabase):
         connection = parent._connect()
         self.connections.keep(connection, shared=self._connections.is_writer)
         return connection
+
+
+@lru_cache(maxsize=16)
+def _update(table: str, columns: tuple[str, ...]) -> str:
+    marks = ", ".join(f'"{column}" = ?' for column in columns)
+    return f'UPDATE "{table}" SET {marks} WHERE "id" = ? AND "state" = ?'  # noqa: S608 - our names
 
 
 def path_of(url: str) -> Path:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from folder_agent.core.catalogue import failure
@@ -51,6 +52,7 @@ def target_text(path: Path) -> str:
     return str(path) if sys.platform == "win32" else as_text(str(path))
 
 
+@lru_cache(maxsize=256)  # it is asked for at each step of a bundle's way there
 def target_path(text: str) -> Path:
     """The inverse of `target_text`, as the platform can open it."""
     try:

@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from folder_agent.core.catalogue import failure
@@ -34,6 +35,7 @@ class RealShelves:
     def __init__(self, root: Path, done: Path, failed: Path, check: Callable[[], None] = lambda: None) -> None:
         self._check = check
         self._root = openable(root.absolute())
+        self._inside = frozenset({normal(self._root)})
         self._shelves = {"done": done.absolute(), "failed": failed.absolute()}
         self._failed = frozenset({normal(failed)})
         self._both = frozenset({normal(done), normal(failed)})
@@ -49,7 +51,7 @@ class RealShelves:
     def prepare(self, target: str) -> None:
         with errors_of(self._shelf_of(target)):
             path = target_path(target)
-            if is_inside(normal(path), frozenset({normal(self._root)})):
+            if is_inside(_normal(target), self._inside):
                 self._root.stat()  # A share that is away must not be made anew where it was
                 self._check()
             is_new = there(path) is None
@@ -168,7 +170,12 @@ class RealShelves:
 
     def _shelf_of(self, target: str) -> str:
         """What people call the place, for messages."""
-        return "failed" if is_inside(normal(target), self._failed) else "done"
+        return "failed" if is_inside(_normal(target), self._failed) else "done"
+
+
+@lru_cache(maxsize=256)  # as `target_path`
+def _normal(target: str) -> str:
+    return normal(target)
 
 
 def _read(path: Path) -> bytes | None:
