@@ -68,6 +68,8 @@ def test_a_file_of_four_gigabytes_is_looked_into_by_a_few_small_reads(tmp_path: 
     """Sparse, with pixel data of 4 GiB (the most that a length of DICOM can say) as long as announced, or not."""
     path = tmp_path / "drop/IM0"
     dicom(path)
+    if not hasattr(path.stat(), "st_blocks"):
+        pytest.skip("Windows does not tell whether a file is sparse")
     raw = path.read_bytes()
     length = 2**32 - 2
     at = raw.index(b"\xe0\x7f\x10\0OW") + 8

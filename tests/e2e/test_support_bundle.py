@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def busy(site: Site) -> Site:
     site.top += "[images]\ntransport = 'none'\n[notify]\nwecom = 'https://127.0.0.1:1/send?key=s3cret'\n"
     site.top += "mail_to = ['ouyang@example.org']\nmail_from = 'ouyang@example.org'\nmail_host = '127.0.0.1'\n"
     site.top += "mail_port = 9\nmail_user = 'ouyang@example.org'\nmail_password = 's3cret'\n"
-    for number, name in enumerate((f"{NAME}-{ACCESSION}", f"{PATIENT}_{NAME}: SENDING -> DONE (x)")):
+    looks_like_a_line = " SENDING - DONE (x)" if sys.platform == "win32" else ": SENDING -> DONE (x)"
+    for number, name in enumerate((f"{NAME}-{ACCESSION}", f"{PATIENT}_{NAME}{looks_like_a_line}")):
         exam(site.drop / name, studyId=f"{STUDY}{number}", accessNumber=f"{ACCESSION}{number}")
         (site.drop / name / f"{PHONE}.pdf").write_bytes(PDF)
     exam(site.drop / PATIENT, patientSex=NAME)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -208,10 +209,11 @@ def test_a_node_that_leaves_without_a_word_has_not_reported() -> None:
     with CommittingScp(leaves=True) as scp, asking(scp, None, 30) as asker:
         began = time.monotonic()
         error = failing(asker)
-        assert (error.problem.code, dict(error.problem.values)["detail"]) == (
-            "FA-GW-NO-REPORT",
-            "the association was ended",
-        )
+        told = error.problem.code, dict(error.problem.values)["detail"]
+        if sys.platform == "win32" and error.problem.code == "FA-GW-BROKEN":
+            pass  # there, a connection that is cut takes along what has been said and not been heard yet
+        else:
+            assert told == ("FA-GW-NO-REPORT", "the association was ended")
         assert time.monotonic() - began < 20
 
 

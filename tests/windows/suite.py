@@ -1,6 +1,6 @@
 """The ordinary tests inside of Windows: which of them, dealt out to a few processes, and what came of it.
 
-`python -m tests.windows.suite` is a step of `.ci/run`; with `--all` it takes all of them and a few minutes more, with
+`python -m tests.windows.suite` is a step of `.ci/run`; with `--all` it takes all of them and some minutes more, with
 names of test files those alone.
 """
 
@@ -20,34 +20,42 @@ from pathlib import Path
 from tests.windows.lab import Session, assemble
 from tests.windows.lab.session import ROOT
 
-# Whole folders, because what breaks on Windows is rarely where one looks for it. Left out: tests/crash and tests/faults
-# (fork, mounts; tests/windows/inside/test_killed.py kills in small), tests/fuzz, tests/bench and tests/vendor (measures
-# and collections, the same everywhere), what needs a server of Linux' (PostgreSQL, Orthanc, DCMTK) or a browser, and of
-# tests/e2e what starts many processes only to see the core decide. tests/conftest.py gives properties few tries.
-FOLDERS = ("windows/inside", "edges", "contracts", "agent", "core", "service")
-E2E = ("bad_input", "by_hand", "cli", "doctor", "gallery", "run_once", "secret", "service", "two_agents")
-LEFT_OUT = frozenset(
-    {
-        "tests/edges/test_ledger_postgres.py",
-        "tests/edges/test_ledger_property.py",
-        "tests/edges/test_long_life.py",
-        "tests/service/test_notifying.py",
-        "tests/service/test_systemd.py",
-    }
+# Whole folders, because what breaks on Windows is rarely where one looks for it. tests/crash and tests/faults are
+# POSIX' (fork, mounts; tests/windows/inside/test_killed.py kills in small), tests/bench and tests/vendor are measures
+# and collections, the same everywhere. tests/conftest.py gives properties few tries.
+FOLDERS = ("windows/inside", "edges", "contracts", "agent", "core", "service", "e2e", "console", "installing", "fuzz")
+_SERVERS_OF_LINUX = (
+    "edges/test_ledger_postgres",
+    "e2e/test_dimse_receivers",
+    "e2e/test_nginx",
+    "e2e/test_orthanc",
+    "e2e/test_third_parties",
 )
-# For --all alone, because the gate has no time for it: the core and what is tested on fakes, which see nothing of
-# Windows but its Python, and of the others those that start many processes or wait.
-ALL_ALONE = (
-    "tests/core/",
-    "tests/agent/",
-    "tests/edges/test_ledger",
-    "tests/edges/test_gateway",
-    "tests/edges/test_dimse",
+_ASKS_A_BROWSER = ("console/test_access", "console/test_acts", "console/test_pages")
+_OTHERWISE_POSIX = (
+    "edges/test_ledger_property",  # its files are removed while they are open; the contract tests run
+    "edges/test_long_life",  # memory and descriptors, as Linux tells them
+    "e2e/test_sample_drop",  # numpy, to look at every pixel
+    "fuzz/test_fuzz",  # atheris
+    "installing/test_steps",  # the steps on a made-up machine; tests/windows/test_installer.py has the real one
+    "service/test_systemd",
 )
-_ELSEWHERE = ("run_once", "bad_input", "by_hand", "doctor", "gallery", "two_agents")
-ALL_ALONE_E2E = frozenset(f"tests/e2e/test_{name}.py" for name in _ELSEWHERE)
-LONGEST = "tests/windows/inside/test_killed.py"  # so it begins first
-_PROCESSES = 5  # for two cores: some tests wait
+LEFT_OUT = frozenset(f"tests/{name}.py" for name in (*_SERVERS_OF_LINUX, *_ASKS_A_BROWSER, *_OTHERWISE_POSIX))
+# For --all alone, because the gate has no time for what takes half a minute and more under Wine: most of them start the
+# command dozens of times, each time for seconds.
+_LONG = (
+    "e2e/test_bad_input",
+    "e2e/test_gallery",
+    "e2e/test_gallery_of_drops",
+    "e2e/test_rebuild",
+    "e2e/test_reconcile",
+)
+_LONG += ("e2e/test_run_once", "e2e/test_secret", "e2e/test_stow_servers", "e2e/test_two_agents", "e2e/test_uploads")
+_LONG += ("agent/test_layouts", "agent/test_ledger_trouble", "edges/test_drop_folder_dicom")
+ALL_ALONE = frozenset(f"tests/{name}.py" for name in _LONG)
+_LONGEST = ("inside/test_killed", "test_gallery_of_drops", "test_cli")  # so they begin first
+_PROCESSES = 5  # at one time, for two cores: some tests wait
+_HANDS = 16  # that the files are dealt out to: whoever is done takes the next, so that nobody is left with too much
 _MOST_S = 1500.0  # of a process that hangs, so that the gate ends
 _CLOSING = re.compile(r"^=* ?((?:\d+ \w+,? ?)+) in [\d.]+s", re.MULTILINE)
 _COUNTS = re.compile(r"(\d+) (passed|failed|skipped|error)")
@@ -71,18 +79,15 @@ class Outcome:
 def chosen(*, everything: bool = False) -> list[str]:
     """The test files, largest first; `everything` there is for Windows, or what the gate has time for."""
     files = [file for folder in FOLDERS for file in (ROOT / "tests" / folder).glob("test_*.py")]
-    files += [ROOT / "tests" / "e2e" / f"test_{name}.py" for name in E2E]
     named = {file.relative_to(ROOT).as_posix(): file.stat().st_size for file in files}
-    found = named.keys() - LEFT_OUT
-    if not everything:
-        found = {name for name in found - ALL_ALONE_E2E if not name.startswith(ALL_ALONE)}
-    return sorted(found, key=lambda name: (name != LONGEST, -named[name]))
+    found = named.keys() - LEFT_OUT - (frozenset() if everything else ALL_ALONE)
+    return sorted(found, key=lambda name: (not any(one in name for one in _LONGEST), -named[name]))
 
 
 def run(session: Session, files: Sequence[str], processes: int = _PROCESSES) -> Outcome:
     """Run the files' tests; what failed is tried once more, alone, as `.ci/run` does it on Linux."""
     _prepare(session)
-    hands = [list(files[number::processes]) for number in range(min(processes, len(files)))]
+    hands = [list(files[number::_HANDS]) for number in range(min(_HANDS, len(files)))]
     with ThreadPoolExecutor(processes) as pool:
         told = list(pool.map(lambda numbered: _run(session, *numbered), enumerate(hands)))
     counts, reasons, bad = Counter[str](), Counter[str](), []
