@@ -33,7 +33,7 @@ from folder_agent.core.records import Act, BundleRecord, Deed, FileKind, FileRec
 from folder_agent.core.unpacking import is_final
 
 _SETTLING = "FA-SETTLING"
-_GROUP_SHARE = 20.0  # times what grouping took, between two: with many bundles it must not take the machine over
+_GROUP_SHARE = 50.0  # times what grouping took, between two: with many bundles it must not take the machine over
 _WAITED_FOR = 1.0  # the same while nothing could be sent meanwhile
 _AT_ONCE = 300  # bundles that are judged before the loop turns to other work
 _TOGETHER = 100  # bundles whose verdicts are noted in one transaction, in which no worker can write

@@ -25,7 +25,7 @@ def local_time(at: float) -> str:
 
 def today() -> str:
     """The day on this machine's wall, YYYY-MM-DD: shelves are for people."""
-    return datetime.now().astimezone().date().isoformat()
+    return time.strftime("%Y-%m-%d")
 
 
 def week_minute(at: float) -> tuple[int, int]:

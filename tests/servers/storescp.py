@@ -7,8 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
-import sysconfig
 import threading
 import time
 from collections import deque
@@ -49,10 +47,14 @@ def node(port: int, **changes: Any) -> Node:
 
 
 def dcmtk(tool: str) -> str | None:
-    """Where DCMTK's tool is. pynetdicom brings programs of the same names, which lie beside this Python."""
-    ours = {Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))}
-    places = [place for place in os.get_exec_path() if Path(place) not in ours]
-    return shutil.which(tool, path=os.pathsep.join(places))
+    """Where DCMTK's tool is. pynetdicom brings scripts of the same names, which lie beside this Python or another."""
+    found = (shutil.which(tool, path=place) for place in os.get_exec_path())
+    return next((one for one in found if one is not None and not _is_script(one)), None)
+
+
+def _is_script(program: str) -> bool:
+    with open(program, "rb") as file:
+        return file.read(2) == b"#!"
 
 
 def need_dcmtk(*tools: str) -> None:
