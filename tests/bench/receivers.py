@@ -81,6 +81,8 @@ def _storescp(place: Path, environment: Mapping[str, str]) -> Iterator[int]:
     with (place / "storescp.log").open("wb") as log, subprocess.Popen(line, stdout=log, stderr=log, env=env) as process:
         try:
             for _ in range(100):
+                if process.poll() is not None:
+                    raise RuntimeError(f"storescp ended with {process.returncode}: see {place / 'storescp.log'}")
                 with suppress(OSError), create_connection(("127.0.0.1", port), 1):
                     break
                 time.sleep(0.05)
