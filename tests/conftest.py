@@ -40,6 +40,14 @@ def site(tmp_path: Path, simulator: Simulator) -> Iterator[Site]:
     logs.set_up(None, "INFO", 1, console=False)
 
 
+_LONGEST = ("tests/windows/", "tests/bench/", "tests/crash/", "tests/e2e/test_secret.py", "tests/fuzz/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Under FOLDER_AGENT_CI=1 nothing is skipped: a missing tool is a fault of the gate."""

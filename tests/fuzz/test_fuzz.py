@@ -29,6 +29,6 @@ def test_nothing_is_found_in_a_few_seconds(name: str, tmp_path: Path) -> None:
     ("name", "kind"), [("raises", "crash-"), ("hangs", "timeout-"), ("grows", "oom-")], ids=sorted(FAULTY)
 )
 def test_a_fault_is_found_and_its_input_kept(name: str, kind: str, tmp_path: Path) -> None:
-    ran = run(name, 30, tmp_path / "found", slowest_s=1)
+    ran = run(name, 30, tmp_path / "found", slowest_s=1 if name == "hangs" else 20)  # a busy machine is no hang
     assert ran.code != 0
     assert [path.name[: len(kind)] for path in ran.found] == [kind], ran.log[-4000:]
