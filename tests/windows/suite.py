@@ -51,11 +51,12 @@ _LONG = (
     "e2e/test_reconcile",
 )
 _LONG += ("e2e/test_run_once", "e2e/test_secret", "e2e/test_stow_servers", "e2e/test_two_agents", "e2e/test_uploads")
+_LONG += ("e2e/test_doctor", "e2e/test_eager", "e2e/test_simulator", "e2e/test_zip")
 _LONG += ("agent/test_layouts", "agent/test_ledger_trouble", "edges/test_drop_folder_dicom")
 ALL_ALONE = frozenset(f"tests/{name}.py" for name in _LONG)
 _LONGEST = ("inside/test_killed", "test_gallery_of_drops", "test_cli")  # so they begin first
 _PROCESSES = 5  # at one time, for two cores: some tests wait
-_HANDS = 16  # that the files are dealt out to: whoever is done takes the next, so that nobody is left with too much
+_HANDS = 10  # that the files are dealt out to: whoever is done takes the next, so that nobody is left with too much
 _MOST_S = 1500.0  # of a process that hangs, so that the gate ends
 _CLOSING = re.compile(r"^=* ?((?:\d+ \w+,? ?)+) in [\d.]+s", re.MULTILINE)
 _COUNTS = re.compile(r"(\d+) (passed|failed|skipped|error)")
