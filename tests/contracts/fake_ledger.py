@@ -310,6 +310,7 @@ def _apply(rows: _Rows, transitions: Sequence[Transition[FileRecord] | Transitio
         if isinstance(step.after, BundleRecord) and not step.after.is_open:
             for file in [file for file in rows.files.values() if file.bundle_id == step.after.id]:
                 rows.put(replace(file, is_open=False))
+            rows.put(replace(rows.bundles[step.after.id], owner=None, lease_until=None))
 
 
 def _delivered(rows: _Rows, access_number: str | None, study_uid: str | None) -> list[BundleRecord]:

@@ -390,6 +390,15 @@ def test_nobody_claims_what_is_closed_or_not_there(ledger: Ledger) -> None:
     ledger.release(99, "one")
 
 
+def test_a_claim_ends_with_its_bundle(ledger: Ledger) -> None:
+    bundle = ledger.open_bundle("ct", "k", "k", 1.0)
+    assert ledger.claim(bundle.id, "one", 1.0, 30.0)
+    step(ledger, bundle, BundleEvent.WITHDRAW, is_open=False)
+    closed = ledger.bundle(bundle.id)
+    assert closed is not None
+    assert (closed.owner, closed.lease_until) == (None, None)
+
+
 def test_of_several_claims_at_once_one_wins(ledger: Ledger) -> None:
     for number in range(10):
         bundle = ledger.open_bundle("ct", str(number), "x", 1.0)
