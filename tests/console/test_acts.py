@@ -78,8 +78,8 @@ def test_more_files_than_declared_are_accepted_out_of_failed(browser: Browser, o
 
 
 def test_what_is_refused_for_anything_else_can_never_be_accepted(browser: Browser, own: House) -> None:
-    own.drop("mixed", images=2, declared=1)
     dicom(own.site.drops["ct"] / "mixed" / "IM9.dcm", patient="SOMEBODY-ELSE")
+    own.drop("mixed", images=2, declared=1)
     number = own.until("mixed", "REFUSED").id
     shelved(own, "mixed")
     with looking(browser, own) as page:
