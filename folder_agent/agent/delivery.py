@@ -277,20 +277,24 @@ class Delivery:
 
     def _commit(self, bundle: BundleRecord) -> BundleRecord:
         """Post the exam information with the counts of all that was delivered of the study, this included. If others
-        have committed something of it meanwhile, the counts are others, and are posted again."""
+        have committed something of it meanwhile, the counts are others, and are posted again.
+
+        Between the gateway's answer and its note in the ledger nothing is asked of a disk that may hang: the place on
+        the shelf is chosen before."""
+        target = self._place(bundle)
         while True:
             past = self._past(bundle)
             counts = delivered.total(past, self._dossier.content)
             exam = delivered.with_counts(self._dossier.exam, counts)
             kept: dict[str, Any] = {"posted": delivered.fingerprint(exam), "counts": counts}
             if past is not None and self._is_repeat(past, **kept):
-                committed = self._repeat(bundle, past, kept)
+                committed = self._repeat(bundle, past, kept, target)
             else:
                 answer = self._gateway.commit(exam)
                 self.has_posted = True
                 kept |= {"answer": _shown(answer, self._dossier.personal), "reasons": ()}
                 now = self._clock.now()
-                committed = self._end(bundle, BundleEvent.COMMIT, FileEvent.ACCEPT, now, kept, past)
+                committed = self._end(bundle, BundleEvent.COMMIT, FileEvent.ACCEPT, now, kept, past, target)
             if committed is not None:
                 return committed
 
@@ -304,7 +308,9 @@ class Delivery:
         is_same = (past.last.posted, past.last.counts) == (posted, counts) and not self._missed
         return is_same and delivered.adds_nothing(past, self._dossier.content, digests)
 
-    def _repeat(self, bundle: BundleRecord, past: Past, kept: dict[str, Any]) -> BundleRecord | None:
+    def _repeat(
+        self, bundle: BundleRecord, past: Past, kept: dict[str, Any], target: str | None
+    ) -> BundleRecord | None:
         first = self._first_of(past.last, past)
         at = first.committed_at or first.changed_at
         why = problem("FA-REPEAT", at=self._rules.local(at), name=first.name)
@@ -315,6 +321,7 @@ class Delivery:
             at,
             {**kept, "answer": first.answer, "reasons": (why,)},
             past,
+            target,
         )
 
     def _first_of(self, last: BundleRecord, past: Past) -> BundleRecord:
@@ -329,6 +336,7 @@ class Delivery:
         at: float,
         kept: dict[str, Any],
         past: Past | None,
+        target: str | None,
     ) -> BundleRecord | None:
         sidecar = next((r for r in self._files.values() if r.path == self._dossier.sidecar_path), None)
         steps = []
@@ -337,7 +345,7 @@ class Delivery:
             steps = [file_step(sidecar, of_sidecar, self._clock.now(), **of_it)]
         over = {"attempts": 0, "first_failed_at": None, "due_at": None, "committed_at": at, **kept}
         known, now = past.ids if past is not None else (), self._clock.now()
-        if (target := self._place(bundle)) is not None:
+        if target is not None:
             with suppress(StaleState):  # another worker has just taken that name: shelving finds another
                 return self._journal.commit(bundle_step(bundle, event, now, target=target, **over), steps, known)
         return self._journal.commit(bundle_step(bundle, event, now, **over), steps, known)

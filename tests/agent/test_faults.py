@@ -135,6 +135,17 @@ def test_a_shelf_out_of_reach_keeps_nothing_from_being_committed(new_world: NewW
     assert world.publisher.events(1)[-3:] == ["commit", "aim", "shelve"]
 
 
+def test_no_shelf_is_asked_between_the_gateways_answer_and_its_note(new_world: NewWorld) -> None:
+    """A share that hangs there would leave an accepted exam without its note, to be posted once more after a kill."""
+    world, shelves = watched(new_world, "shelves")
+    posted: list[int] = []
+    shelves.before["is_free"] = lambda *_: posted.append(len(world.gateway.posted))
+    world.drop_exam(1)
+    world.run(20.0)
+    assert world.states() == {"CT1": "DONE"}
+    assert posted == [0]
+
+
 METHODS = [
     "apply",
     "amend",

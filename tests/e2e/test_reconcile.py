@@ -23,7 +23,7 @@ from folder_agent.cli.reading import reading
 from folder_agent.core.ports import DayTally
 from folder_agent.core.reconciling import Difference, exit_code
 from tests.e2e.test_run_once import make_ct
-from tests.marks import LONG_UNDER_WINE
+from tests.marks import wine_lacks
 from tests.site import Site, dicom, sidecar
 
 
@@ -340,7 +340,7 @@ def test_all_days_begin_with_the_first_that_is_known(delivered: Site) -> None:
     assert datetime.now(UTC).year - 2026 <= len(report["days"]) / 300
 
 
-@LONG_UNDER_WINE
+@wine_lacks("looks that are as fast as a move")
 def test_beside_a_running_agent_nothing_is_called_missing_that_merely_moves(site: Site) -> None:
     agent = site.start("run")
     outcomes: list[int] = []
