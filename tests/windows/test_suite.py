@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.windows import suite
+from tests.windows.lab.assembling import windows_path
 from tests.windows.lab.session import ROOT
+from tests.windows.suite import Told
+
+if TYPE_CHECKING:
+    from tests.windows.lab import Lab
 
 SAID = """.s.E
 SKIPPED [12] tests\\edges\\test_x.py:48: PostgreSQL runs on the Linux side
@@ -19,13 +30,13 @@ SAID_WELL = "3 passed in 1.00s"
 
 
 def test_the_closing_line_counts_whatever_is_said_after_it() -> None:
-    assert suite._counts(SAID) == Counter(passed=1822, skipped=13, error=2)
-    assert suite._counts("= 1 failed, 2 passed in 3.00s =") == Counter(passed=2, failed=1)
-    assert suite._counts("..F +++ Timeout +++") == Counter()
+    assert Told(1, SAID).counts == Counter(passed=1822, skipped=13, error=2)
+    assert Told(1, "= 1 failed, 2 passed in 3.00s =").counts == Counter(passed=2, failed=1)
+    assert Told(1, "..F +++ Timeout +++").counts == Counter()
 
 
 def test_every_skip_is_told_with_its_reason() -> None:
-    assert suite._reasons(SAID) == {"PostgreSQL runs on the Linux side": 12, "Wine lacks: notifications": 1}
+    assert Told(1, SAID).reasons == {"PostgreSQL runs on the Linux side": 12, "Wine lacks: notifications": 1}
 
 
 def test_what_is_chosen_and_what_is_left_out_is_there() -> None:
@@ -37,10 +48,51 @@ def test_what_is_chosen_and_what_is_left_out_is_there() -> None:
 
 
 @pytest.mark.parametrize("said", ["", "..F +++ Timeout +++", "3 deselected in 1.00s"])
-def test_a_process_that_ends_without_a_word_of_success_fails_the_suite(
-    said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(suite, "_prepare", lambda session: None)
-    monkeypatch.setattr(suite, "_run", lambda session, number, files, *more: (number, said if number else SAID_WELL))
-    outcome = suite.run(None, ["a", "b"], 2)  # type: ignore[arg-type]
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_process_that_ends_without_a_word_of_success_fails_the_suite(said: str, code: int) -> None:
+    outcome = suite.run(lambda files: [Told(code, said) if files == ["b"] else Told(0, SAID_WELL)], ["a", "b"], 2)
     assert (outcome.passed, outcome.failed) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("again", "counts"), [(Told(0, "1 passed in 1s"), (3, 0)), (Told(1, "1 failed in 1s"), (2, 1))]
+)
+def test_what_failed_counts_as_its_second_try_went(again: Told, counts: tuple[int, int]) -> None:
+    outcome = suite.run(lambda files: [Told(1, "1 failed, 2 passed in 3.00s"), again], ["a"], 1)
+    assert (outcome.passed, outcome.failed) == counts
+
+
+def test_tests_under_which_wine_broke_down_run_again(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the processes that have lost their server are ended: they would hang, and hold what they said."""
+    first = tmp_path / "first"
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        "import pathlib, time\n"
+        "def test_it():\n"
+        f"    first = pathlib.Path({windows_path(first)!r})\n"
+        "    if not first.exists():\n"
+        "        first.touch()\n"
+        "        time.sleep(600)\n",
+        encoding="utf-8",
+    )
+    ended = threading.Event()
+
+    def end_the_server() -> None:
+        deadline = time.monotonic() + 60
+        while not first.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if "wineserver" in process.name() and str(tmp_path) in process.environ().get("WINEPREFIX", ""):
+                    process.kill()
+                    ended.set()
+
+    ending = threading.Thread(target=end_the_server)
+    ending.start()
+    told = suite.in_windows(lab, tmp_path, [windows_path(test)])
+    ending.join()
+    assert ended.is_set()
+    assert [(one.code, one.broke, one.counts["passed"]) for one in told] == [(0, "", 1)]
+    assert "Windows broke away under" in capsys.readouterr().out

@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from tests.windows.lab.assembling import HERE, Lab, environment, windows_path
 
 ROOT = HERE.parent.parent.parent
+_START_S = 30.0  # of the server
+_LAST_WORDS = 2000  # characters of what it said
 _TOOLS = ("wine", "wineserver", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-windres", "x86_64-w64-mingw32-objdump")
 
 
@@ -45,6 +50,8 @@ class Session:
         self.python = folder / "python" / "python.exe"
         self.environment = environment(self.prefix)
         self._holder: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._said = folder / "wineserver.log"
         if not self.prefix.exists():
             shutil.copytree(lab.prefix, self.prefix, symlinks=True, copy_function=_cheaply)
         self._lay_interpreter(source)
@@ -60,26 +67,48 @@ class Session:
         (self.python.parent / "python311._pth").write_text(lines, encoding="utf-8")
 
     def hold(self) -> None:
-        """Keep the session up until `release`: a process that waits for the end of its input."""
+        """Keep the session up until `cut`: a process that waits for the end of its input."""
+        self._serve()
         command = ["wine", str(self.python), "-S", "-c", "import sys; print('up', flush=True); sys.stdin.read()"]
         self._holder = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, env=self.environment)
         assert self._holder.stdout is not None
         if self._holder.stdout.readline().strip() != b"up":
             raise RuntimeError("Windows does not start")
 
-    def release(self) -> None:
-        """Let go of the session: it ends with its last ordinary process, as in a power cut."""
-        if self._holder is not None:
-            self._holder.communicate(timeout=30)
-            self._holder = None
+    def _serve(self) -> None:
+        """Start Wine's server in the foreground, so that it is seen when it dies; a client would start it unseen."""
+        with self._said.open("wb") as said:
+            self._server = subprocess.Popen(["wineserver", "-f"], stderr=said, env=self.environment)
+        deadline = time.monotonic() + _START_S
+        while subprocess.run(["wineserver", "-k0"], env=self.environment, check=False).returncode:
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Windows does not start: {self.broken}")
+            time.sleep(0.01)
+
+    @property
+    def broken(self) -> str:
+        """Why this Windows is no longer there though it is held; "" while it is, and after `cut`."""
+        if self._server is None or self._server.poll() is None:
+            return ""
+        said = self._said.read_text(encoding="utf-8", errors="replace")
+        return f"wineserver ended with {self._server.returncode}: {said[-_LAST_WORDS:]}"
 
     def cut(self) -> None:
         """End every process of this Windows at once."""
         subprocess.run(["wineserver", "-k"], env=self.environment, check=False, timeout=60, capture_output=True)
-        if self._holder is not None:
-            self._holder.kill()
-            self._holder.communicate(timeout=30)
-            self._holder = None
+        self._end_processes()
+        for process in (self._holder, self._server):
+            if process is not None:
+                process.kill()
+                process.communicate(timeout=30)
+        self._holder = self._server = None
+
+    def _end_processes(self) -> None:
+        """Kill what runs of this prefix, its server included: without a server, not all of them end by themselves."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("WINEPREFIX") == str(self.prefix):
+                    process.kill()
 
     def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """`python.exe ARGUMENTS` to its end. Streams are pipes: regular files keep it from starting."""
