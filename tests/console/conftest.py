@@ -18,7 +18,7 @@ _QUIET = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run 
 --disable-component-update --disable-sync"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not longer: its agent would live on beside tests of something else
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The samples went through it; nothing more happens there but what a test that looks does."""
     with house(tmp_path_factory.mktemp("filled")) as made:
