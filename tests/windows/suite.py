@@ -171,7 +171,7 @@ def _run(session: Session, shared: Path, files: list[str], *more: str) -> Told:
         while not (broke := session.broken) and time.monotonic() < deadline:
             with suppress(subprocess.TimeoutExpired):
                 output, _ = running.communicate(timeout=_LOOK_S)
-                return Told(running.wait(_ENDING_S), output)
+                return Told(running.wait(_ENDING_S), output, session.broken)
         session.cut()  # one that has lost its Windows may never notice
         output, _ = running.communicate(timeout=_ENDING_S)
         return Told(1, f"{output}\nended: {broke or f'took more than {_MOST_S:.0f} s'}", broke)

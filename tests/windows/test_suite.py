@@ -71,8 +71,9 @@ def plain_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.parametrize("victims", ["wineserver", ""], ids=["the server alone", "and what it served"])
 def test_tests_under_which_wine_broke_down_run_again(
-    lab: Lab, plain_folder: Path, capsys: pytest.CaptureFixture[str]
+    victims: str, lab: Lab, plain_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And the processes that have lost their server are ended: they would hang, and hold what they said."""
     first = plain_folder / "first"
@@ -94,7 +95,7 @@ def test_tests_under_which_wine_broke_down_run_again(
             time.sleep(0.05)
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if "wineserver" in process.name() and str(plain_folder) in process.environ().get("WINEPREFIX", ""):
+                if victims in process.name() and str(plain_folder) in process.environ().get("WINEPREFIX", ""):
                     process.kill()
                     ended.set()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +20,8 @@ import psutil
 from tests.windows.lab.assembling import HERE, Lab, environment, windows_path
 
 ROOT = HERE.parent.parent.parent
-_START_S = 30.0  # of the server
-_LAST_WORDS = 2000  # characters of what it said
+_START_S = 120.0  # for the server to start, and for the first process
+_LAST_WORDS = 2000  # characters of what the server said
 _TOOLS = ("wine", "wineserver", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-windres", "x86_64-w64-mingw32-objdump")
 
 
@@ -72,8 +73,13 @@ class Session:
         command = ["wine", str(self.python), "-S", "-c", "import sys; print('up', flush=True); sys.stdin.read()"]
         self._holder = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, env=self.environment)
         assert self._holder.stdout is not None
-        if self._holder.stdout.readline().strip() != b"up":
-            raise RuntimeError("Windows does not start")
+        too_late = threading.Timer(_START_S, self._end_processes)
+        too_late.start()
+        try:
+            if self._holder.stdout.readline().strip() != b"up":
+                raise RuntimeError(f"Windows does not start: {self.broken}")
+        finally:
+            too_late.cancel()
 
     def _serve(self) -> None:
         """Start Wine's server in the foreground, so that it is seen when it dies; a client would start it unseen."""
